@@ -1,0 +1,1 @@
+"""One module a wrapped model: classical methods without weights, floors, the oracle, other people's predictions."""

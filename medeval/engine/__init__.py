@@ -1,0 +1,1 @@
+"""Executes suites: plan, run, resume, score again, merge, sum up."""

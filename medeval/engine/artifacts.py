@@ -1,0 +1,49 @@
+"""What ``prepare`` makes: kept under a hash of all that it depends on, published by rename, shared by all that need it."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+from medeval.engine.plan import Plan, PlannedCell
+from medeval.engine.worker import _inputs_only
+from medeval.runs.files import TEMPORARY, attempt
+from medeval.runs.folder import RunFolder
+from medeval.runs.journal import FileJournal
+from medeval.tasks.base import fingerprint_of
+from medeval.tasks.context import Context
+
+
+def prepared(plan: Plan, planned: PlannedCell, folder: RunFolder, model: Any) -> Path | None:
+    """The folder of the cell's prepared artifact, made if it is not there; None when the task prepares nothing."""
+    cell = planned.cell
+    names = cell.task.prepares_from()
+    if not names:
+        return None
+    data = {name: plan.fingerprints[name] for name in names}
+    identity = fingerprint_of({**planned.predict, "datasets": data})
+    target = folder.path / "artifacts" / identity
+    if target.is_dir():
+        folder.log("prepare", cell=planned.label, artifact=identity, reused=True)
+        return target
+    _make(plan, planned, folder, model, target)
+    folder.log("prepare", cell=planned.label, artifact=identity, reused=False)
+    return target
+
+
+def _make(plan: Plan, planned: PlannedCell, folder: RunFolder, model: Any, target: Path) -> None:
+    cell = planned.cell
+    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{target.name}")
+    attempt(lambda: temporary.mkdir(parents=True), target)
+    journal = FileJournal(folder.path / "journal" / f"prepare-{target.name}.jsonl")
+    datasets = plan.datasets if cell.task.uses_labels else _inputs_only(plan.datasets)
+    context = Context(cell.seed, cell.arm, journal, datasets, plan.datasets[cell.dataset].structures)
+    try:
+        cell.task.prepare(model, cell.arm, temporary, context)
+        attempt(lambda: temporary.rename(target), target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    journal.discard()

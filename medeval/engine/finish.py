@@ -1,0 +1,223 @@
+"""The end of a run: summary.json from the records, exported masks, the report."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from medeval.engine.manifest import package_version
+from medeval.engine.plan import Plan, PlannedCell
+from medeval.report import Section, write_report
+from medeval.runs.files import attempt, write_json
+from medeval.runs.folder import RunFolder, UnitName
+from medeval.runs.run import join_cases, kept_outputs, read_records
+from medeval.statistics import Resamples, clusters, interval_text
+from medeval.tasks.base import Task
+from medeval.tasks.summary import CellEvidence, Evidence, Summary
+from medeval.tasks.summary_views import score_table
+from medeval.types import CaseFailure, Key
+from medeval.types.views import Column, GalleryItem, Picture, Table
+
+FAILURES_SHOWN = 50
+
+
+def finish(plan: Plan, folder: RunFolder, report: bool) -> None:
+    """Write summary.json and, if asked, report.html. Both are made from what is in the folder alone."""
+    summaries = [(task, task.summarize(_evidence(plan, folder, task))) for task in plan.suite.tasks if _has(plan, task)]
+    write_json(folder.path / "summary.json", _summary(plan, summaries))
+    if report:
+        title = f"{plan.suite.name}: evaluation report"
+        sections = _sections(plan, folder, summaries)
+        pictures = _Pictures(plan, folder)
+        path = folder.path / "report.html"
+        attempt(lambda: write_report(path, title, sections, _meta(plan, folder), pictures.draw), path)
+
+
+def _has(plan: Plan, task: Task) -> bool:
+    return any(planned.cell.task is task for planned in plan.cells)
+
+
+def _evidence(plan: Plan, folder: RunFolder, task: Task) -> Evidence:
+    @cache
+    def resamples(dataset: str) -> Resamples:
+        index = plan.datasets[dataset].index
+        seed = plan.suite.seeds[0]
+        return Resamples(dataset, clusters([i.patient for i in index], [i.id for i in index]), seed=seed)
+
+    def load() -> Iterator[CellEvidence]:
+        cells: dict[tuple[str, str, str], list[PlannedCell]] = {}
+        for planned in plan.cells:
+            if planned.cell.task is task:
+                cells.setdefault((planned.cell.dataset, planned.cell.model, planned.cell.arm), []).append(planned)
+        for (dataset, model, arm), group in cells.items():
+            paths = [folder.part("records", unit) for planned in group for unit in planned.units]
+            frame = read_records([path for path in paths if path.exists()])
+            if len(frame):
+                yield CellEvidence(dataset, model, arm, group[0].baseline, join_cases(frame, folder))
+
+    return Evidence(load, resamples)
+
+
+def _summary(plan: Plan, summaries: Sequence[tuple[Task, Summary]]) -> dict[str, Any]:
+    """A function of the records, the suite and the version alone: no clock, no machine, no order of work."""
+    return {
+        "medeval": package_version(),
+        "suite": plan.suite.resolved(),
+        "datasets": {
+            name: {"cases": len(data.index), "patients_known": data.index.patients_known}
+            for name, data in plan.datasets.items()
+        },
+        "scores": [_finite(row) for _, summary in summaries for row in summary.scores],
+    }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: such a value is none."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+# -- the report -------------------------------------------------------------------------------------------------
+
+
+def _sections(plan: Plan, folder: RunFolder, summaries: Sequence[tuple[Task, Summary]]) -> list[Section]:
+    rows = [row for _, summary in summaries for row in summary.scores]
+    overview = overview_tables(rows)
+    sections = [Section("Scores", overview, _score_text(plan, rows))] if overview else []
+    for task, summary in summaries:
+        views = [view for view in summary.views if not _is_overview(view, overview)]
+        note = "This task reads labels of the data that it adapts to or trains on." if task.uses_labels else ""
+        sections.append(Section(task.label, views, note))
+    sections.append(Section("Failures", [_failure_table(plan, folder)]))
+    sections.append(Section("Methods", [], _methods(summaries)))
+    return sections
+
+
+def overview_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """One table a dataset over all tasks, so that models asked in different ways stand side by side."""
+    plain = [row for row in rows if not row["by"]]
+    return [
+        score_table(dataset, [row for row in plain if row["dataset"] == dataset], "prompts")
+        for dataset in dict.fromkeys(row["dataset"] for row in plain)
+    ]
+
+
+def _is_overview(view: Any, overview: Sequence[Table]) -> bool:
+    """A task's own plain table says nothing that the overview does not say when it is the only task of its dataset."""
+    return isinstance(view, Table) and any(view.rows == table.rows for table in overview)
+
+
+def _score_text(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["Tight boxes, points and clicks are drawn from the reference masks (ground truth)."]
+    if any(row["baseline"] for row in rows):
+        lines.append("Models tagged baseline are floors, ceilings and classical methods.")
+    if plan.shard.count > 1:
+        lines.append(f"This is shard {plan.shard.number}/{plan.shard.count} of a run: scores of a part of the cases.")
+    lines += [f"- Not run: {m.task} / {m.dataset} / {m.model}: {m.reason}." for m in plan.misfits]
+    return "\n\n".join(lines)
+
+
+def _failure_table(plan: Plan, folder: RunFolder) -> Table:
+    counts: dict[tuple[str, ...], int] = {}
+    for planned in plan.cells:
+        for unit in planned.units:
+            path = folder.part("records", unit)
+            if path.exists():
+                for row in _failed_rows(path):
+                    counts[row] = counts.get(row, 0) + 1
+    names = ("task", "dataset", "model", "status", "case", "error")
+    rows = [{**dict(zip(names, row, strict=True)), "records": count} for row, count in sorted(counts.items())]
+    columns = [*(Column(name) for name in names), Column("records", kind="integer")]
+    more = len(rows) - FAILURES_SHOWN
+    note = f"{more} more in the records" if more > 0 else ("" if rows else "No case failed.")
+    return Table("Failed cases and their causes", columns, rows[:FAILURES_SHOWN], note)
+
+
+def _failed_rows(path: Any) -> Iterator[tuple[str, ...]]:
+    from medeval.runs.parts import read_part
+    from medeval.types import Status
+
+    for row in read_part(path, ["task", "dataset", "model", "status", "case", "error"]).to_pylist():
+        if Status(row["status"]).failed:
+            yield tuple(str(value or "") for value in row.values())
+
+
+def _methods(summaries: Sequence[tuple[Task, Summary]]) -> str:
+    metrics = {metric.name: metric for task, _ in summaries for metric in task.bound_metrics}
+    lines = [interval_text()]
+    for metric in metrics.values():
+        parts = [metric.definition or metric.source, f"empty masks: {metric.empties}" if metric.empties else ""]
+        lines.append(f"- {metric.name} ({metric.direction} is better): " + "; ".join(filter(None, parts)))
+    lines += [f"On a model's failure: {task.on_failure} ({task.label})." for task, _ in summaries]
+    return "\n\n".join(lines[:1]) + "\n\n" + "\n".join(lines[1:])
+
+
+def _meta(plan: Plan, folder: RunFolder) -> dict[str, Any]:
+    manifest = folder.manifest() or {}
+    shown = ("cases", "patients", "fingerprint")
+    return {
+        "suite": plan.suite.name,
+        "medeval": manifest.get("medeval"),
+        "finished": manifest.get("updated"),
+        "seeds": ", ".join(map(str, plan.suite.seeds)),
+        "datasets": [
+            {"dataset": name, **{key: "unknown" if data[key] is None else data[key] for key in shown}}
+            for name, data in manifest.get("datasets", {}).items()
+        ],
+        "models": [
+            {"model": name, "options": json.dumps(options, ensure_ascii=False)}
+            for name, options in manifest.get("suite", {}).get("models", {}).items()
+        ],
+        "versions": manifest.get("versions", {}),
+        "machine": manifest.get("machine", {}),
+        "suite as run": json.dumps(manifest.get("suite", {}), indent=1, ensure_ascii=False),
+    }
+
+
+class _Pictures:
+    """Draws gallery items from the kept predictions."""
+
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self._plan = plan
+        self._folder = folder
+
+    def draw(self, item: GalleryItem) -> Picture | None:
+        """The picture; None when the case cannot be read or the task has none."""
+        found = self._unit(item)
+        if found is None:
+            return None
+        task, unit = found
+        try:
+            case = self._plan.datasets[item.dataset].read(item.case_id)
+        except CaseFailure:
+            return None
+        return task.illustrate(case, self._kept(unit, item.case_id, item.key), item.key)
+
+    def _unit(self, item: GalleryItem) -> tuple[Task, UnitName] | None:
+        for planned in self._plan.cells:
+            cell = planned.cell
+            if (cell.dataset, cell.model, cell.arm, cell.seed) == (item.dataset, item.model, item.arm, item.seed):
+                for unit in planned.units:
+                    if item.case_id in unit.case_ids and self._owes(unit, item):
+                        return cell.task, unit
+        return None
+
+    def _owes(self, unit: UnitName, item: GalleryItem) -> bool:
+        path = self._folder.part("records", unit)
+        if not path.exists():
+            return False
+        from medeval.runs.parts import read_part
+
+        rows = read_part(path, ["case", "structure", "prompt", "round", "sample"]).to_pylist()
+        wanted = {"case": item.case_id, **item.key._asdict()}
+        return wanted in rows
+
+    def _kept(self, unit: UnitName, case_id: str, key: Key) -> Any:
+        path = self._folder.part("predictions", unit)
+        return next(iter(kept_outputs(path, case_id, key)), None) if path.exists() else None

@@ -1,0 +1,82 @@
+"""Shards of one run put together; the result equals the unsharded run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from medeval.engine.finish import finish
+from medeval.engine.manifest import make_manifest
+from medeval.engine.plan import Plan
+from medeval.runs.files import locked, sweep, writing
+from medeval.runs.folder import RunFolder, open_folder
+from medeval.runs.parts import read_meta
+from medeval.runs.run import Run
+from medeval.types import RunError
+
+PARTS = ("records", "predictions", "timings", "journal")
+
+
+def merge(out: Path, shards: Sequence[Path]) -> Run:
+    """Copy the shards' parts into ``out`` and sum them up.
+
+    Raises ``RunError`` when a folder is no run, when the shards are not of one suite and data, or when units are missing.
+    """
+    if not shards:
+        raise RunError("nothing to merge: name the folders of the shards")
+    runs = [Run(open_folder(path)) for path in shards]
+    _check(runs)
+    folder = RunFolder(out)
+    folder.create()
+    with locked(folder.path):
+        sweep(folder.path)
+        for source in runs:
+            _copy(source.path, folder.path)
+        plan = Plan(runs[0].suite())
+        _check_data(plan, runs)
+        for name, dataset in plan.datasets.items():
+            folder.write_cases(name, list(dataset.index), plan.fingerprints[name])
+        folder.write_manifest(make_manifest(plan, folder.manifest()))
+        _check_whole(plan, folder)
+        finish(plan, folder, report=True)
+    return Run.open(out)
+
+
+def _check(runs: Sequence[Run]) -> None:
+    first = runs[0]
+    for other in runs[1:]:
+        if other.manifest["suite"] != first.manifest["suite"]:
+            raise RunError(f"{other.path} is a run of another suite than {first.path}; shards come from one suite")
+        if other.manifest["datasets"] != first.manifest["datasets"]:
+            raise RunError(f"{other.path} saw other data than {first.path} (the datasets' fingerprints differ)")
+
+
+def _check_data(plan: Plan, runs: Sequence[Run]) -> None:
+    now = make_manifest(plan, None)["datasets"]
+    if now != runs[0].manifest["datasets"]:
+        raise RunError(f"the data have changed since {runs[0].path} was run (the datasets' fingerprints differ)")
+
+
+def _copy(source: Path, target: Path) -> None:
+    for kind in PARTS:
+        for path in sorted((source / kind).iterdir()):
+            if path.name.startswith("."):
+                continue
+            with writing(target / kind / path.name) as temporary:
+                shutil.copyfile(path, temporary)
+    for path in sorted((source / "artifacts").iterdir()):
+        if not (target / "artifacts" / path.name).exists():
+            shutil.copytree(path, target / "artifacts" / path.name)
+
+
+def _check_whole(plan: Plan, folder: RunFolder) -> None:
+    parts = [folder.part("records", unit) for planned in plan.cells for unit in planned.units]
+    missing = [part for part in parts if read_meta(part) is None]
+    if missing:
+        raise RunError(
+            f"{len(missing)} of {len(parts)} units are in none of the shards, for example {missing[0].stem}; run the "
+            f"missing shards and merge again (what is there was copied to {folder.path})"
+        )
+
+

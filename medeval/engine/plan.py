@@ -1,0 +1,253 @@
+"""From a suite to planned cells: datasets opened, models resolved, units listed, fingerprints taken, misfits told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from medeval.datasets.base import Dataset
+from medeval.datasets.fingerprints import file_digest
+from medeval.plugins import build, path_options, resolve, source_identity
+from medeval.runs.folder import UnitName
+from medeval.suite import Cell, Suite
+from medeval.tasks.base import Task, fingerprint_of
+from medeval.tasks.summary import columns_of
+from medeval.types import CaseFailure, RunError, SuiteError, digest, nearest
+
+ADAPTERS = "medeval.adapters"
+DATASETS = "medeval.datasets"
+NOT_OPTIONS = ("adapter", "timeout", "baseline", "trained_on")
+RECORD_GROUPS = ("structure", "prompt", "case", "patient", "seed", "sample", "arm")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Every ``count``-th unit of each cell, beginning with the ``number``-th (1-based)."""
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """``"3/16"``; ``RunError`` for anything else."""
+        number, _, count = text.partition("/")
+        if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+            raise RunError(f"--shard {text!r}: write K/N with 1 <= K <= N, for example 3/16")
+        return cls(int(number), int(count))
+
+    def takes(self, position: int) -> bool:
+        """True for the units of this shard."""
+        return position % self.count == self.number - 1
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedCell:
+    """A cell that will be run.
+
+    predict, score: what these stages depend on, as plain data; their hashes stand in each part.
+    """
+
+    cell: Cell
+    units: tuple[UnitName, ...]
+    predict: Mapping[str, Any]
+    score: Mapping[str, Any]
+    baseline: bool
+
+    @cached_property
+    def predict_hash(self) -> str:
+        """Hash of ``predict``."""
+        return fingerprint_of(self.predict)
+
+    @cached_property
+    def score_hash(self) -> str:
+        """Hash of ``score``."""
+        return fingerprint_of(self.score)
+
+    @property
+    def name(self) -> str:
+        """Unique in a plan: how the manifest calls the cell."""
+        return f"{self.label} / seed {self.cell.seed}"
+
+    @property
+    def label(self) -> str:
+        """For progress and messages."""
+        cell = self.cell
+        parts = [cell.task.label, cell.dataset, cell.model, *([cell.arm] if cell.arm else [])]
+        return " / ".join(parts)
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A cell that is not run, and why."""
+
+    task: str
+    dataset: str
+    model: str
+    reason: str
+
+
+class Plan:
+    """All that is to be done for a suite. Making one reads no voxel but the first case's of each dataset.
+
+    Raises ``SuiteError`` when a task names a model that cannot do it, or a group that nothing has; ``DatasetError``.
+    """
+
+    def __init__(self, suite: Suite, shard: Shard | None = None) -> None:
+        self.suite = suite
+        self.shard = shard or Shard()
+        self.datasets: dict[str, Dataset] = {
+            name: build(resolve(DATASETS, spec.reference, suite.base), spec.options, suite.base)
+            for name, spec in suite.dataset_specs.items()
+        }
+        self.classes = {
+            name: resolve(ADAPTERS, spec.reference, suite.base) for name, spec in suite.model_specs.items()
+        }
+        self.cells: list[PlannedCell] = []
+        self.misfits: list[Misfit] = []
+        self._plan()
+
+    def _plan(self) -> None:
+        complaints: list[str] = []
+        for task in self.suite.tasks:
+            complaints += self._unknown_groups(task)
+        for cell in self.suite.cells():
+            reason = self._refusal(cell)
+            if reason is None:
+                self.cells.append(self._planned(cell))
+            elif cell.task.models is not None and cell.task.datasets is not None:
+                complaints.append(f"task {cell.task.label!r} names model {cell.model!r} on dataset {cell.dataset!r}, but {reason}")
+            else:
+                self.misfits.append(Misfit(cell.task.label, cell.dataset, cell.model, reason))
+        if complaints:
+            raise SuiteError("\n".join(dict.fromkeys(complaints)))
+        if not self.cells:
+            told = "\n".join(f"  {m.task} / {m.dataset} / {m.model}: {m.reason}" for m in self.misfits)
+            raise SuiteError(f"no model of this suite fits any of its tasks:\n{told}")
+
+    def _refusal(self, cell: Cell) -> str | None:
+        return cell.task.refusal(self.classes[cell.model], self._dimensions[cell.dataset])
+
+    def _planned(self, cell: Cell) -> PlannedCell:
+        spec = self.suite.model_specs[cell.model]
+        units = [
+            UnitName(cell.task.label, cell.dataset, cell.model, cell.arm, cell.seed, unit.case_ids)
+            for position, unit in enumerate(cell.task.units(self.datasets[cell.dataset].index))
+            if self.shard.takes(position)
+        ]
+        predict = {
+            **{f"task.{k}": v for k, v in cell.task.fingerprint("predict").items()},
+            **{f"model.{k}": v for k, v in self._model_identity[cell.model].items()},
+            "arm": cell.arm,
+            "seed": cell.seed,
+        }
+        return PlannedCell(cell, tuple(units), predict, cell.task.fingerprint("score"), spec.baseline)
+
+    @cached_property
+    def _model_identity(self) -> dict[str, dict[str, Any]]:
+        """name -> what identifies a model: its code, its options, the bytes of the files that its options name."""
+        written = self.suite.resolved()["models"]  # as a manifest may hold them: secrets are variables again
+        found = {}
+        for name, spec in self.suite.model_specs.items():
+            files = path_options(self.classes[name], spec.options, self.suite.base)
+            found[name] = {
+                "code": source_identity(spec.reference, group=ADAPTERS, base=self.suite.base),
+                **{key: value for key, value in written[name].items() if key not in (*NOT_OPTIONS, *files)},
+                **{key: _path_identity(path) for key, path in files.items()},
+            }
+        return found
+
+    @cached_property
+    def _dimensions(self) -> dict[str, int | None]:
+        """name -> spatial dimensions of the first case's image; None when it has none or cannot be read."""
+        return {name: _dimensions(dataset) for name, dataset in self.datasets.items()}
+
+    def _unknown_groups(self, task: Task) -> Iterator[str]:
+        known = {*RECORD_GROUPS, *task.columns}
+        for name, dataset in self.datasets.items():
+            if task.datasets is None or name in task.datasets:
+                for info in dataset.index:
+                    known.update(info.metadata)
+        for expression in task.by:
+            for column in columns_of(expression):
+                if column not in known:
+                    yield f"task {task.label!r}, by: no case has {column!r}; {nearest(column, known)}"
+
+    @cached_property
+    def fingerprints(self) -> dict[str, dict[str, str]]:
+        """dataset -> case id -> content hash. Reads every file once; later from the cache."""
+        with ThreadPoolExecutor(4) as pool:
+            return {
+                name: dict(zip(data.index.ids, pool.map(data.fingerprint, data.index.ids), strict=True))
+                for name, data in self.datasets.items()
+            }
+
+    def case_fingerprints(self, unit: UnitName) -> dict[str, str]:
+        """Content hashes of a unit's cases."""
+        known = self.fingerprints[unit.dataset]
+        return {case_id: known[case_id] for case_id in unit.case_ids}
+
+    def build_model(self, name: str) -> Any:
+        """The model itself. Raises whatever its constructor raises."""
+        return build(self.classes[name], self.suite.model_specs[name].options, self.suite.base)
+
+    def calls(self, planned: PlannedCell) -> int:
+        """Model calls that the cell's units will cost (an estimate where structures are known only after reading)."""
+        data = self.datasets[planned.cell.dataset]
+        guess = self._structures_of_first[planned.cell.dataset]
+        ids = [case_id for unit in planned.units for case_id in unit.case_ids]
+        return sum(planned.cell.task.calls(self.classes[planned.cell.model], data.index.info(case_id), guess) for case_id in ids)
+
+    @cached_property
+    def _structures_of_first(self) -> dict[str, int]:
+        return {name: _structures_of_first(dataset) for name, dataset in self.datasets.items()}
+
+    def prediction_bytes(self, planned: PlannedCell) -> int:
+        """Rough size of the kept predictions: an output of an image packs to about a two-hundredth of a byte a voxel."""
+        voxels = self._voxels_of_first[planned.cell.dataset]
+        return int(self.calls(planned) * (2_000 + voxels / 200))
+
+    @cached_property
+    def _voxels_of_first(self) -> dict[str, int]:
+        found = {}
+        for name, dataset in self.datasets.items():
+            image = _first_image(dataset)
+            size = 1
+            for side in image.grid.shape if image is not None else (0,):
+                size *= side
+            found[name] = size
+        return found
+
+
+def _first_image(dataset: Dataset) -> Any:
+    try:
+        return dataset.read(dataset.index.ids[0], ("inputs",)).inputs.get("image")
+    except CaseFailure:  # one broken case is told by its own record, when it is read
+        return None
+
+
+def _dimensions(dataset: Dataset) -> int | None:
+    image = _first_image(dataset)
+    return None if image is None else image.ndim
+
+
+def _structures_of_first(dataset: Dataset) -> int:
+    first = dataset.index[0]
+    if first.structures:
+        return len(first.structures)
+    try:
+        structures = dataset.read(first.id, ("reference",)).reference.get("structures")
+    except CaseFailure:
+        return 1
+    return len(structures.present()) if structures is not None else 1
+
+
+def _path_identity(path: Path) -> str:
+    """Content of the file, or of all files below the folder, that an option names."""
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return digest(*(part for p in files for part in (p.relative_to(path).as_posix(), file_digest(p))))
+    return file_digest(path) if path.is_file() else "missing"

@@ -1,0 +1,122 @@
+"""Who is resampled: clusters (patients, or images where patients are unknown) and their bootstrap draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medeval.types.seeds import digest, rng
+
+_SEPARATOR = "\x1f"  # between dataset and patient: a control character that no id of the field holds
+_UNKNOWN = "\x1fcase\x1f"  # marks a cluster that is one case whose patient is not known
+_BLOCK = 64  # resamples drawn by one generator: a longer run begins with the draws of a shorter one
+_KEPT_BYTES = 64 * 2**20  # draws up to this size are kept for the next score, larger ones are drawn again
+
+
+def clusters(patients: Sequence[str | None], cases: Sequence[str]) -> NDArray[np.str_]:
+    """(n,) the cluster of each record: its patient, or its own case where the patient is None or empty.
+
+    patients, cases: (n,) patient and case id of each record.
+    """
+    if len(patients) != len(cases):
+        raise ValueError(
+            f"{len(patients)} patients for {len(cases)} cases; one patient (or None) a case is needed"
+        )
+    known = [patient is not None and patient == patient and str(patient) != "" for patient in patients]
+    return np.array(
+        [str(p) if k else f"{_UNKNOWN}{c}" for p, k, c in zip(patients, known, cases, strict=True)], dtype=str
+    )
+
+
+def pooled_clusters(datasets: Sequence[str], patients: Sequence[str]) -> NDArray[np.str_]:
+    """(n,) clusters for a score over several datasets: patient "1" of two datasets is two patients.
+
+    datasets, patients: (n,) dataset name and cluster (from ``clusters``) of each record.
+    """
+    return np.array([f"{d}{_SEPARATOR}{p}" for d, p in zip(datasets, patients, strict=True)], dtype=str)
+
+
+class _Stratum:
+    """The patients of one dataset and their draws."""
+
+    def __init__(self, dataset: str, patients: tuple[str, ...], seed: int) -> None:
+        self.dataset, self.patients, self.seed = dataset, patients, seed
+        self._identity = digest(*patients)
+        self._kept: dict[int, NDArray[np.uint8]] = {}
+
+    def block(self, number: int) -> NDArray[np.uint8]:
+        """(_BLOCK, patients) how often each patient was drawn; uint8, for a count above 255 has probability < 1e-500."""
+        if number in self._kept:
+            return self._kept[number]
+        size = len(self.patients)
+        generator = rng(self.seed, "bootstrap", self.dataset, self._identity, number)
+        counts = np.empty((_BLOCK, size), dtype=np.uint8)
+        for row in counts:
+            row[:] = np.bincount(generator.integers(0, size, size=size, dtype=np.int32), minlength=size)
+        if (len(self._kept) + 1) * counts.nbytes <= _KEPT_BYTES:
+            self._kept[number] = counts
+        return counts
+
+
+class Resamples:
+    """Bootstrap draws of a dataset's patients, as counts.
+
+    dataset: its name; part of the seed, so that two datasets are drawn independently.
+    patients: cluster of each case or record, in any order, repeats allowed (see ``clusters``).
+    count: number of resamples. seed: the suite's seed.
+    Raises ``ValueError`` for no patients or a count below 1.
+    """
+
+    def __init__(self, dataset: str, patients: Sequence[str], count: int = 2000, seed: int = 0) -> None:
+        names = tuple(sorted({str(patient) for patient in patients}))
+        if not names:
+            raise ValueError(f"dataset {dataset!r} has no patients to resample")
+        if count < 1:
+            raise ValueError(f"count of resamples is {count}; it must be at least 1")
+        self.count, self.seed = count, seed
+        self._strata: tuple[_Stratum, ...] = (_Stratum(dataset, names, seed),)
+        self._index(names)
+
+    @classmethod
+    def pooled(cls, parts: Sequence[Resamples]) -> Resamples:
+        """Resamples for a score over several datasets: each dataset is a stratum and keeps its own draws.
+
+        Its clusters are those of ``pooled_clusters``. Raises ``ValueError`` unless all have one count, and names differ.
+        """
+        strata = sorted((stratum for part in parts for stratum in part._strata), key=lambda s: s.dataset)
+        if len({part.count for part in parts}) != 1 or len({s.dataset for s in strata}) != len(strata):
+            raise ValueError(f"cannot pool {[(s.dataset, p.count) for p in parts for s in p._strata]}: "
+                             "the datasets must differ and the counts be equal")  # fmt: skip
+        pooled = cls.__new__(cls)
+        pooled.count, pooled.seed, pooled._strata = parts[0].count, parts[0].seed, tuple(strata)
+        pooled._index(tuple(f"{s.dataset}{_SEPARATOR}{p}" for s in strata for p in s.patients))
+        return pooled
+
+    def _index(self, names: tuple[str, ...]) -> None:
+        self.clusters = names
+        self.strata = np.repeat(np.arange(len(self._strata)), [len(s.patients) for s in self._strata])
+        self._code = {name: code for code, name in enumerate(names)}
+
+    def codes(self, patients: Sequence[str] | NDArray) -> NDArray[np.int64]:
+        """(n,) position of each record's cluster in ``clusters``. Raises ``ValueError`` for one that is not there."""
+        names = np.asarray(patients, dtype=str).tolist()
+        try:
+            return np.fromiter((self._code[name] for name in names), dtype=np.int64, count=len(names))
+        except KeyError as error:
+            datasets = ", ".join(repr(s.dataset) for s in self._strata)
+            raise ValueError(
+                f"patient {error.args[0]!r} is not among the {len(self.clusters)} patients of {datasets}"
+            ) from None
+
+    def unknown(self, codes: NDArray[np.int64]) -> int:
+        """How many of these clusters are single cases whose patient is not known."""
+        return sum(_UNKNOWN in self.clusters[code] for code in codes)
+
+    def blocks(self) -> Iterator[NDArray[np.uint8]]:
+        """Yields (<= 64, clusters) counts, ``count`` rows in all; memory stays flat whatever the count."""
+        for number, start in enumerate(range(0, self.count, _BLOCK)):
+            rows = min(_BLOCK, self.count - start)
+            parts = [stratum.block(number)[:rows] for stratum in self._strata]
+            yield parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

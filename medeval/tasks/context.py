@@ -1,0 +1,146 @@
+"""What the engine hands to a task: randomness, journalled steps, timed model calls, other datasets.
+
+``predict`` must be a deterministic function of its cases, its model's answers and its finished steps: then a killed run
+continues in the middle of a session and ends in the same bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from medeval.types import CaseFailure, InfrastructureFailure, ModelFailure, rng
+
+T = TypeVar("T")
+
+MISSING = object()
+
+
+class Journal(Protocol):
+    """Finished steps of one unit of work, kept on disk as they finish."""
+
+    def get(self, name: str) -> Any:
+        """The kept value, or ``MISSING``."""
+
+    def put(self, name: str, value: Any) -> None:
+        """Keep a value; on return it survives ``kill -9``."""
+
+
+class NoJournal:
+    """Keeps nothing: for scoring and for tests."""
+
+    def get(self, name: str) -> Any:
+        """Always ``MISSING``."""
+        return MISSING
+
+    def put(self, name: str, value: Any) -> None:
+        """Forgets the value."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that one call took; outside of a record's identity."""
+
+    case_id: str
+    name: str
+    seconds: float
+
+
+class Context:
+    """One unit's surroundings. A task sees nothing else of the engine.
+
+    seed: the cell's seed. arm: the cell's arm. structures: every name that the dataset's labelling knows (may be empty).
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        arm: str = "",
+        journal: Journal | None = None,
+        datasets: Mapping[str, Any] | None = None,
+        structures: tuple[str, ...] = (),
+    ) -> None:
+        self.seed = seed
+        self.arm = arm
+        self.structures = structures
+        self.timings: list[Timing] = []
+        self._journal = journal or NoJournal()
+        self._datasets = datasets or {}
+
+    def rng(self, *parts: object) -> np.random.Generator:
+        """A generator for (seed, *parts); name the case id, structure, prompt and round, never the model."""
+        return rng(self.seed, *parts)
+
+    def step(self, name: str, fn: Callable[[], T]) -> T:
+        """``fn()``, or its kept value when an earlier try of this unit had finished it.
+
+        name: unique in the unit, such as ``"case 7/round 3"``. The value is text, numbers, arrays, or lists and
+        dictionaries of them.
+        """
+        kept = self._journal.get(name)
+        if kept is not MISSING:
+            return kept
+        value = fn()
+        self._journal.put(name, value)
+        return value
+
+    async def astep(self, name: str, fn: Callable[[], Awaitable[T]]) -> T:
+        """The same for a coroutine function."""
+        kept = self._journal.get(name)
+        if kept is not MISSING:
+            return kept
+        value = await fn()
+        self._journal.put(name, value)
+        return value
+
+    def call(self, case_id: str, name: str, fn: Callable[..., T], *args: Any) -> T:
+        """Ask the model under test: timed, and an exception becomes the model's failure.
+
+        Raises ``ModelFailure``, or ``InfrastructureFailure`` when memory ran out.
+        """
+        begin = time.perf_counter()
+        try:
+            value = fn(*args)
+            _wait_for_device()
+        except Exception as error:
+            raise blame(error, name) from error
+        self.timings.append(Timing(case_id, name, time.perf_counter() - begin))
+        return value
+
+    async def acall(self, case_id: str, name: str, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """The same for a coroutine function."""
+        begin = time.perf_counter()
+        try:
+            value = await fn(*args)
+        except Exception as error:
+            raise blame(error, name) from error
+        self.timings.append(Timing(case_id, name, time.perf_counter() - begin))
+        return value
+
+    def dataset(self, name: str) -> Any:
+        """Another dataset of the suite, inputs only, for tasks that name one in an option (``context.dataset(...)``).
+
+        Raises ``KeyError`` when the suite has none of this name.
+        """
+        return self._datasets[name]
+
+
+def blame(error: Exception, name: str) -> CaseFailure:
+    """The failure that an exception inside a model call stands for."""
+    if isinstance(error, CaseFailure):
+        return error
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return InfrastructureFailure(f"out of memory in {name}: {error}")
+    return ModelFailure(f"{name} raised {type(error).__name__}: {error}")
+
+
+def _wait_for_device() -> None:
+    """CUDA works asynchronously: without this the next call would be charged for the last one's time."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()

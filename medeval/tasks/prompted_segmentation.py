@@ -1,0 +1,402 @@
+"""Prompted segmentation in 2D and 3D: a simulated user draws boxes and clicks from the truth, the model answers.
+
+One encode per image; every prompt of a round goes to the model in one batch. Settings that only differ in their number of
+clicks are one session read off at several lengths: ``1 click`` is round 1 of ``5 clicks``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from medeval.interaction import (
+    PromptSetting,
+    click_rules,
+    draw_points,
+    first_click,
+    jittered_box,
+    next_click,
+    parse_prompt,
+    tight_box,
+)
+from medeval.metrics.masks import MaskPair
+from medeval.tasks.base import Scored, Task, staged
+from medeval.tasks.context import Context
+from medeval.tasks.masks import MASK_COLUMNS, checked_segmentation, grid_of, mask_columns
+from medeval.tasks.pictures import mask_picture
+from medeval.types import (
+    Capabilities,
+    Case,
+    CaseFailure,
+    CaseInfo,
+    Failure,
+    InfrastructureFailure,
+    Key,
+    ModelFailure,
+    Output,
+    Prompt,
+    Segmentation,
+    Status,
+    nearest,
+)
+from medeval.types.views import Picture
+
+
+@dataclass(frozen=True)
+class Session:
+    """The settings that one session of clicks answers: they share every round that they both have.
+
+    longest: the setting with the most rounds, which is run. settings: all that are read off it.
+    """
+
+    longest: PromptSetting
+    settings: tuple[PromptSetting, ...]
+
+    @property
+    def seed_label(self) -> str:
+        """What enters the seed in the place of the setting, so that ``1 click`` is round 1 of ``5 clicks``."""
+        setting = self.longest
+        if not setting.clicks and not setting.box:
+            return setting.label
+        return f"box jitter {setting.jitter}" if setting.box else "clicks"
+
+
+def capabilities(model: Any) -> Capabilities:
+    """What a model says that it takes; one that says nothing takes everything."""
+    return getattr(model, "takes", None) or Capabilities()
+
+
+class _Dialogue:
+    """One structure's session: what was given so far and what the model last answered."""
+
+    def __init__(self, structure: str, truth: NDArray[np.bool_]) -> None:
+        self.structure = structure
+        self.truth = truth
+        self.prompt: Prompt | None = None
+        self.answer: Segmentation | None = None
+        self.carried = False
+
+
+class PromptedSegmentation(Task):
+    """Dice (or any mask metric) of a promptable model, by prompt and by number of clicks.
+
+    The model: ``encode(image: Image) -> encoded`` once an image, ``segment(encoded, prompts: Sequence[Prompt]) ->
+    list[Segmentation]`` for a batch of prompts. Structures that the reference does not hold cannot be prompted: each is
+    one record ``undefined``, counted beside the score. A session whose mask is already right is carried on unchanged.
+    What the words of ``prompts`` mean, and which paper means what by "5 clicks": docs/prompts.md.
+    """
+
+    pair: ClassVar[type] = MaskPair
+    protocol: ClassVar[str] = "encode(image) -> encoded; segment(encoded, prompts) -> list[Segmentation]"
+    methods: ClassVar[tuple[str, ...]] = ("encode", "segment")
+    columns: ClassVar[Mapping[str, str]] = {**MASK_COLUMNS, "points": "string", "box": "string"}
+    ladder: ClassVar[str] = "clicks"
+
+    task: Literal["prompted-segmentation"] = "prompted-segmentation"
+    prompts: tuple[str, ...] = Field(
+        ("box",), min_length=1, description="Prompt settings: box, box jitter K, N points, N clicks, box + N clicks, mask."
+    )
+    click_rule: str = Field(
+        "centre-of-largest-error", description="Where the simulated user clicks; see docs/prompts.md."
+    )
+    structures: tuple[str, ...] | None = Field(None, description="Only these structures; default: all.")
+    batch_size: int = Field(64, ge=1, description="Most prompts that go to the model in one call.")
+    metrics: tuple[str, ...] = Field(
+        ("dice", "iou"), description="Metrics on masks.", json_schema_extra=staged("score")
+    )
+    noc: tuple[float, ...] = Field(
+        (0.8, 0.9),
+        description="Targets q of NoC@q, the number of clicks until the first of the metrics reaches q.",
+        json_schema_extra=staged("summarize"),
+    )
+
+    @field_validator("prompts")
+    @classmethod
+    def _canonical(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
+        labels = tuple(parse_prompt(text).label for text in prompts)
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"a prompt is named twice: {', '.join(labels)}")
+        return labels
+
+    @field_validator("click_rule")
+    @classmethod
+    def _rule_exists(cls, name: str) -> str:
+        if name not in click_rules():
+            raise ValueError(f"unknown click rule {name!r}; {nearest(name, click_rules())}")
+        return name
+
+    @field_validator("noc")
+    @classmethod
+    def _targets_in_range(cls, targets: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < q <= 1 for q in targets):
+            raise ValueError(f"targets lie in (0, 1]; given: {', '.join(map(str, targets))}")
+        return targets
+
+    @cached_property
+    def settings(self) -> tuple[PromptSetting, ...]:
+        """The prompt settings, parsed."""
+        return tuple(parse_prompt(text) for text in self.prompts)
+
+    def sessions(self, takes: Capabilities) -> tuple[Session, ...]:
+        """The settings that a model takes, gathered into sessions that are each run once."""
+        families: dict[tuple, list[PromptSetting]] = {}
+        for setting in self.settings:
+            if not setting.kinds <= takes.prompts:
+                continue
+            shared = setting.clicks or setting.box
+            family = (setting.box, setting.jitter) if shared else (setting.label,)
+            families.setdefault(family, []).append(setting)
+        return tuple(Session(max(group, key=lambda s: s.rounds), tuple(group)) for group in families.values())
+
+    # -- what is to be done -------------------------------------------------------------------------------------
+
+    def owed(self, case: Case, context: Context) -> Sequence[Key]:
+        """Every structure that is present x prompt x round; one key without a prompt for each that is absent."""
+        reference = case.reference["structures"]
+        present = self._wanted(reference.present())
+        absent = [n for n in self._wanted(context.structures or reference.names) if n not in present]
+        return [*self._keys(present), *(Key(name) for name in absent if name not in present)]
+
+    def owed_unread(self, info: CaseInfo, context: Context) -> Sequence[Key]:
+        """The same over the structures that the index knows; one unnamed structure when it knows none."""
+        return self._keys(self._wanted(info.structures) or ("",))
+
+    def _keys(self, structures: Iterable[str]) -> list[Key]:
+        return [
+            Key(name, setting.label, number)
+            for name in structures
+            for setting in self.settings
+            for number in range(1, setting.rounds + 1)
+        ]
+
+    def _wanted(self, names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(n for n in names if self.structures is None or n.partition("#")[0] in self.structures)
+
+    def refusal(self, model: Any, image_ndim: int | None) -> str | None:
+        """Also: a model that takes none of the prompts, or no images of this dimension."""
+        reason = super().refusal(model, image_ndim)
+        if reason or getattr(model, "source", False):
+            return reason
+        takes = capabilities(model)
+        if not self.sessions(takes):
+            return f"it takes {_listed(takes.prompts)}, and none of the prompts needs only that"
+        if image_ndim is not None and image_ndim not in takes.dimensions:
+            return f"it takes {_listed(f'{n}D' for n in takes.dimensions)} images; these are {image_ndim}D"
+        return None
+
+    def reservation(self, model: Any) -> str | None:
+        """Prompts that this model does not take: their records are ``not_covered``."""
+        if getattr(model, "source", False):
+            return None
+        lacking = [s.label for s in self.settings if not s.kinds <= capabilities(model).prompts]
+        return f"it takes {_listed(capabilities(model).prompts)}: not asked for {', '.join(lacking)}" if lacking else None
+
+    def calls(self, model: Any, info: CaseInfo, structures: int) -> int:
+        """One encode and, a session and round, one call a batch of structures."""
+        batches = -(-max(1, len(self._wanted(info.structures)) or structures) // self.batch_size)
+        return 1 + sum(session.longest.rounds for session in self.sessions(capabilities(model))) * batches
+
+    # -- execution ----------------------------------------------------------------------------------------------
+
+    def predict(self, model: Any, cases: Iterable[Case], context: Context) -> Iterator[Output | Failure]:
+        """Encode each image once, then run every session on all its structures together."""
+        for case in cases:
+            yield from self._predict_case(model, case, context)
+
+    def _predict_case(self, model: Any, case: Case, context: Context) -> Iterator[Output | Failure]:
+        reference = case.reference["structures"]
+        present = self._wanted(reference.present())
+        absent = [key for key in self.owed(case, context) if not key.prompt]
+        for key in absent:
+            yield Failure(case.id, key, Status.UNDEFINED, "absent in the reference: no prompt can be drawn")
+        takes = capabilities(model)
+        settings = {setting.label: setting for setting in self.settings}
+        for key in self._keys(present):
+            if not settings[key.prompt].kinds <= takes.prompts:
+                yield Failure(case.id, key, Status.NOT_COVERED, f"the model takes {_listed(takes.prompts)}")
+        if present:
+            yield from self._ask_all(model, case, present, context)
+
+    def _ask_all(
+        self, model: Any, case: Case, present: Sequence[str], context: Context
+    ) -> Iterator[Output | Failure]:
+        reference = case.reference["structures"]
+        sessions = self.sessions(capabilities(model))
+        try:
+            encoded = context.call(case.id, "encode", model.encode, case.inputs["image"])
+        except InfrastructureFailure:
+            raise
+        except CaseFailure as error:
+            covered = {setting.label for session in sessions for setting in session.settings}
+            for key in self._keys(present):
+                if key.prompt in covered:
+                    yield Failure(case.id, key, error.status, str(error))
+            return
+        asker = _Asker(self, model, encoded, case, context)
+        for session in sessions:
+            yield from asker.run(session, [_Dialogue(name, reference.mask(name)) for name in present])
+
+    def score(self, case: Case, output: Output, context: Context) -> Sequence[Scored]:
+        """The task's metrics on one mask."""
+        grid = grid_of(case)
+        reference = case.reference["structures"]
+        pair = MaskPair(
+            output.value.mask,
+            reference.mask(output.key.structure),
+            grid.spacing,
+            structure=output.key.structure.partition("#")[0],
+            grid=grid,
+            probabilities=output.value.probabilities,
+            ignore=reference.ignored(),
+        )
+        values = {metric.name: metric.observe(pair) for metric in self.bound_metrics}
+        return [Scored(output.key, values, mask_columns(pair, output.value.score))]
+
+    def worst_reference(self, case: Case, key: Key) -> Any:
+        """The grid: a failed mask is as far off as the image is large."""
+        return grid_of(case)
+
+    def illustrate(self, case: Case, output: Output | None, key: Key) -> Picture | None:
+        """Outlines of truth and prediction with the prompt."""
+        return mask_picture(case, output, key)
+
+
+class _Asker:
+    """Runs sessions on one encoded image."""
+
+    def __init__(self, task: PromptedSegmentation, model: Any, encoded: Any, case: Case, context: Context) -> None:
+        self._task = task
+        self._model = model
+        self._encoded = encoded
+        self._case = case
+        self._context = context
+        self._grid = grid_of(case)
+        self._ignored = case.reference["structures"].ignored()
+        self._feeds_mask = "mask" in capabilities(model).prompts
+
+    def run(self, session: Session, dialogues: list[_Dialogue]) -> Iterator[Output | Failure]:
+        """All rounds of a session; a structure whose model call failed fails its later rounds too."""
+        setting = session.longest
+        for number in range(1, setting.rounds + 1):
+            for dialogue in dialogues:
+                self._extend(dialogue, session, number)
+            asked = [d for d in dialogues if not d.carried]
+            failures = self._ask(asked)
+            for dialogue in list(dialogues):
+                error = failures.get(dialogue.structure)
+                if error is None:
+                    yield from self._outputs(dialogue, session, number)
+                else:
+                    dialogues.remove(dialogue)
+                    yield from self._failures(dialogue, session, number, error)
+
+    def _extend(self, dialogue: _Dialogue, session: Session, number: int) -> None:
+        """The prompt of this round; ``carried`` when the last mask needs no correction."""
+        setting = session.longest
+        rng = self._context.rng(self._case.id, dialogue.structure, session.seed_label, number)
+        if number == 1:
+            dialogue.prompt = self._opening(dialogue, setting, rng)
+            return
+        prompt, answer = dialogue.prompt, dialogue.answer
+        assert prompt is not None and answer is not None
+        clicked = prompt.points if prompt.points is not None else np.empty((0, dialogue.truth.ndim), dtype=np.int64)
+        click = next_click(
+            answer.mask, dialogue.truth, clicked, self._task.click_rule, rng, self._grid.spacing, self._ignored
+        )
+        dialogue.carried = click is None
+        if click is None:
+            return
+        labels = prompt.labels if prompt.labels is not None else np.empty(0, dtype=np.int64)
+        dialogue.prompt = Prompt(
+            prompt.structure,
+            prompt.box,
+            np.vstack([clicked, np.asarray(click.point)[None]]).astype(np.int64),
+            np.append(labels, click.label).astype(np.int64),
+            answer.mask if self._feeds_mask else None,
+            answer.logits,
+        )
+
+    def _opening(self, dialogue: _Dialogue, setting: PromptSetting, rng: np.random.Generator) -> Prompt:
+        name, truth = dialogue.structure.partition("#")[0], dialogue.truth
+        if setting.mask:
+            return Prompt(name, mask=truth.copy())
+        if setting.box:
+            return Prompt(name, box=jittered_box(truth, rng, setting.jitter) if setting.jitter else tight_box(truth))
+        if setting.points:
+            points = draw_points(truth, setting.points, rng)
+        else:
+            points = np.asarray([first_click(truth, self._task.click_rule, rng, self._grid.spacing)], dtype=np.int64)
+        return Prompt(name, points=points, labels=np.ones(len(points), dtype=np.int64))
+
+    def _ask(self, dialogues: Sequence[_Dialogue]) -> dict[str, CaseFailure]:
+        """Ask in batches; a batch that fails is asked one by one, so that only the culprit fails."""
+        failures: dict[str, CaseFailure] = {}
+        size = self._task.batch_size
+        for start in range(0, len(dialogues), size):
+            batch = dialogues[start : start + size]
+            try:
+                self._ask_batch(batch)
+            except InfrastructureFailure:
+                raise
+            except CaseFailure as error:
+                if len(batch) == 1:
+                    failures[batch[0].structure] = error
+                else:
+                    failures |= self._ask_singly(batch)
+        return failures
+
+    def _ask_singly(self, batch: Sequence[_Dialogue]) -> dict[str, CaseFailure]:
+        failures: dict[str, CaseFailure] = {}
+        for dialogue in batch:
+            try:
+                self._ask_batch([dialogue])
+            except InfrastructureFailure:
+                raise
+            except CaseFailure as error:
+                failures[dialogue.structure] = error
+        return failures
+
+    def _ask_batch(self, batch: Sequence[_Dialogue]) -> None:
+        prompts = [d.prompt for d in batch]
+        answers = self._context.call(self._case.id, "segment", self._model.segment, self._encoded, prompts)
+        if not isinstance(answers, Sequence) or len(answers) != len(batch):
+            got = f"{len(answers)} answers" if isinstance(answers, Sequence) else f"a {type(answers).__name__}"
+            raise ModelFailure(f"segment returned {got} for {len(batch)} prompts; one Segmentation each is expected")
+        checked = [checked_segmentation(answer, self._grid.shape) for answer in answers]
+        for dialogue, answer in zip(batch, checked, strict=True):
+            dialogue.answer = answer
+
+    def _outputs(self, dialogue: _Dialogue, session: Session, number: int) -> Iterator[Output]:
+        columns = _prompt_columns(dialogue.prompt)
+        status = Status.CARRIED if dialogue.carried else Status.OK
+        for setting in session.settings:
+            if number <= setting.rounds:
+                key = Key(dialogue.structure, setting.label, number)
+                yield Output(self._case.id, key, dialogue.answer, status, columns)
+
+    def _failures(self, dialogue: _Dialogue, session: Session, number: int, error: CaseFailure) -> Iterator[Failure]:
+        for setting in session.settings:
+            for later in range(number, setting.rounds + 1):
+                key = Key(dialogue.structure, setting.label, later)
+                yield Failure(self._case.id, key, error.status, str(error))
+
+
+def _prompt_columns(prompt: Prompt | None) -> dict[str, Any]:
+    """The prompt as record columns: JSON of ``[[row, column, label], ...]`` and ``[[start...], [stop...]]``."""
+    columns: dict[str, Any] = {}
+    if prompt is not None and prompt.points is not None and prompt.labels is not None:
+        columns["points"] = json.dumps(np.column_stack([prompt.points, prompt.labels]).tolist())
+    if prompt is not None and prompt.box is not None:
+        columns["box"] = json.dumps(prompt.box.tolist())
+    return columns
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words))

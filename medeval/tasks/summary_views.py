@@ -1,0 +1,149 @@
+"""Score rows as plain views: tables with intervals, curves over rounds, a gallery. The report draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from medeval.types import Key
+from medeval.types.views import Column, Curve, Gallery, GalleryItem, Series, Table, View
+
+if TYPE_CHECKING:
+    from medeval.tasks.base import Task
+
+Row = Mapping[str, Any]
+GALLERY_MODELS = 8  # pictures of at most so many models a dataset: a report is to be looked at
+
+
+def build_views(task: Task, scores: Sequence[Row], curves: Sequence[Row], picks: Sequence[Row]) -> list[View]:
+    """The report's views of one task."""
+    views: list[View] = []
+    for dataset in dict.fromkeys(row["dataset"] for row in scores):
+        mine = [row for row in scores if row["dataset"] == dataset]
+        for by in ("", *task.by):
+            rows = [row for row in mine if row["by"] == by]
+            if rows:
+                views.append(score_table(f"{task.label} on {dataset}" + (f", by {by}" if by else ""), rows, task.ladder))
+        views += _curves(task, dataset, [row for row in curves if row["dataset"] == dataset])
+    if picks:
+        views.append(_gallery(task, picks))
+    return views
+
+
+def score_table(title: str, rows: Sequence[Row], ladder: str = "") -> Table:
+    """One row a (model, arm, prompt, group), one column a metric."""
+    metrics = {row["metric"]: row for row in rows}
+    groups = list(dict.fromkeys(name for row in rows for name in row["group"]))
+    prompted = any(row["prompt"] for row in rows)
+    armed = any(row["arm"] for row in rows)
+    columns = [
+        *(Column(name) for name in groups),
+        Column("model"),
+        *([Column("arm")] if armed else []),
+        *([Column("prompt", "prompt (from ground truth)" if ladder else "prompt")] if prompted else []),
+        *(_metric_column(name, row) for name, row in metrics.items()),
+        Column("n", "n", "integer", "records"),
+        Column("patients", "patients", "text"),
+        Column("failed", "failed", "text", "cases that failed, by cause"),
+        Column("undefined", "undefined", "text", "values that a metric's rule leaves undefined, and absent structures"),
+    ]
+    lines: dict[tuple, dict[str, Any]] = {}
+    for row in rows:
+        identity = (*row["group"].values(), row["model"], row["arm"], row["prompt"])
+        line = lines.setdefault(identity, _line(row))
+        line[row["metric"]] = _cell(row)
+        _add_counts(line, row)
+    return Table(title, columns, list(lines.values()), table_note(rows))
+
+
+def _metric_column(name: str, row: Row) -> Column:
+    return Column(name, f"{name} [{row['unit']}]" if row["unit"] else name, "interval", row["definition"], row["direction"])
+
+
+def _line(row: Row) -> dict[str, Any]:
+    return {
+        **{name: str(value) for name, value in row["group"].items()},
+        "model": row["model"],
+        "arm": row["arm"],
+        "prompt": row["prompt"] or "none",
+        "n": row["n"],
+        "patients": "unknown" if row["patients"] is None else str(row["patients"]),
+        "failed": _failed(row),
+        "undefined": "",
+        "_baseline": row["baseline"],
+    }
+
+
+def _cell(row: Row) -> dict[str, Any]:
+    keys = ("value", "low", "high", "n", "patients", "note", "bounds")
+    return {key: row[key] for key in keys if key in row}
+
+
+def _failed(row: Row) -> str:
+    causes = ", ".join(f"{count} {cause}" for cause, count in row["failed"].items())
+    return f"{row['failed_cases']} ({causes})" if causes else "0"
+
+
+def _add_counts(line: dict[str, Any], row: Row) -> None:
+    parts = [f"{row['metric']}: {count} {rule}" for rule, count in row["undefined"].items()]
+    if not line["undefined"] and row.get("absent"):
+        parts.insert(0, f"{row['absent']} absent")
+    line["undefined"] = "; ".join(filter(None, [line["undefined"], *parts]))
+
+
+def table_note(rows: Sequence[Row]) -> str:
+    """What must be said of all rows: the estimand and what the intervals rest on."""
+    notes = dict.fromkeys(note for row in rows for note in str(row.get("note") or "").split("; ") if note)
+    estimands = dict.fromkeys(row["estimand"] for row in rows if row.get("estimand"))
+    return "; ".join([*estimands, *notes])
+
+
+def _curves(task: Task, dataset: str, rows: Sequence[Row]) -> list[View]:
+    views: list[View] = []
+    for metric in dict.fromkeys(row["metric"] for row in rows):
+        lines: dict[tuple[str, str, str], list[Row]] = {}
+        for row in rows:
+            if row["metric"] == metric:
+                lines.setdefault((row["model"], row["arm"], row["prompt"]), []).append(row)
+        series = [_series(key, points) for key, points in _longest(lines).items()]
+        unit = next(row["unit"] for row in rows if row["metric"] == metric)
+        title = f"{metric} against {task.ladder or 'rounds'}: {task.label} on {dataset}"
+        views.append(Curve(title, f"round ({task.ladder})", f"{metric} [{unit}]" if unit else metric, series))
+    return views
+
+
+def _longest(lines: dict[tuple[str, str, str], list[Row]]) -> dict[tuple[str, str, str], list[Row]]:
+    """Of settings that are one session read off at several lengths only the longest is drawn."""
+    kept: dict[tuple[str, str, bool], tuple[str, str, str]] = {}
+    for key, points in lines.items():
+        family = (key[0], key[1], "box" in key[2])
+        if family not in kept or len(points) > len(lines[kept[family]]):
+            kept[family] = key
+    return {key: lines[key] for key in kept.values()}
+
+
+def _series(key: tuple[str, str, str], points: Sequence[Row]) -> Series:
+    model, arm, prompt = key
+    name = " ".join(filter(None, [model, arm, "(box first)" if "box" in prompt else ""]))
+    return Series(
+        name,
+        [row["round"] for row in points],
+        [row["value"] for row in points],
+        [row["low"] for row in points] if any(row["low"] is not None for row in points) else (),
+        [row["high"] for row in points] if any(row["high"] is not None for row in points) else (),
+        points[0]["baseline"],
+    )
+
+
+def _gallery(task: Task, picks: Sequence[Row]) -> Gallery:
+    items, models = [], dict.fromkeys((row["dataset"], row["model"]) for row in picks if not row["baseline"])
+    models |= dict.fromkeys((row["dataset"], row["model"]) for row in picks)
+    for dataset, model in list(models)[:GALLERY_MODELS]:
+        for row in picks:
+            if (row["dataset"], row["model"]) == (dataset, model):
+                key = Key(row["structure"], row["prompt"], row["round"], row["sample"])
+                caption = " · ".join(filter(None, [row["case"], row["structure"], row["prompt"], row["shown"]]))
+                items.append(
+                    GalleryItem(dataset, model, row["arm"], row["seed"], row["case"], key, caption, row["rank"])
+                )
+    return Gallery(f"Cases of {task.label}: best, median, worst, failed", items)

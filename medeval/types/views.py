@@ -1,0 +1,147 @@
+"""Plain views that a summary holds and the report draws: one renderer a kind of view, none a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medeval.types.work import Key
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table column. kind: how cells are drawn; ``interval`` cells are dicts {value, low, high, n, ...}."""
+
+    name: str
+    title: str = ""
+    kind: Literal["text", "number", "integer", "interval"] = "text"
+    note: str = ""  # shown under the heading: a metric's definition, its direction
+    direction: Literal["higher", "lower", ""] = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of plain values by column name; a row may hold ``_baseline: True`` and ``_group: str``."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[dict[str, Any]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a ``Curve``; ``low``/``high`` may be empty (no interval)."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
+    baseline: bool = False
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Lines over a common axis, for example Dice against the number of clicks."""
+
+    title: str
+    x_title: str
+    y_title: str
+    series: Sequence[Series]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Forest:
+    """One point with its interval a row."""
+
+    title: str
+    x_title: str
+    rows: Sequence[dict[str, Any]]  # {label, value, low, high, n, baseline}
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A heat map: ``values[row][column]``, None where there is nothing."""
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Sequence[Sequence[float | None]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """One picture to be drawn from the run's kept predictions when the report is made."""
+
+    dataset: str
+    model: str
+    arm: str
+    seed: int
+    case_id: str
+    key: Key
+    caption: str
+    rank: Literal["best", "median", "worst", "failed"]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Best, median and worst cases."""
+
+    title: str
+    items: Sequence[GalleryItem]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a dialogue."""
+
+    speaker: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A dialogue to read."""
+
+    title: str
+    turns: Sequence[Turn]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class TextDiff:
+    """A generated text beside its reference."""
+
+    title: str
+    reference: str
+    prediction: str
+    note: str = ""
+
+
+View = Table | Curve | Forest | Matrix | Gallery | Chat | TextDiff
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """What a task's ``illustrate`` returns for one gallery item.
+
+    background: (row, column) or (row, column, 3) uint8, already windowed for display.
+    outlines: name -> bool (row, column); "reference" and "prediction" get the report's own colours.
+    points: (n, 3) rows of (row, column, label), label 1 foreground, 0 background.
+    box: (row0, column0, row1, column1) half-open, or None.
+    """
+
+    background: NDArray[np.uint8]
+    outlines: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    points: NDArray[np.int64] | None = None
+    box: tuple[int, int, int, int] | None = None
+    caption: str = ""
