@@ -29,5 +29,5 @@ setup(
             py_limited_api=True,
             optional=True,  # without a compiler the numpy path serves, with the same numbers
         )
-    ]
+    ],
 )

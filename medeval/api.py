@@ -8,13 +8,22 @@ from typing import Any
 
 from medeval.engine import merge as _merge
 from medeval.engine import run as _run
+from medeval.engine.catalogue import listing
+from medeval.engine.describe import describe
+from medeval.engine.evaluate import evaluation_suite
+from medeval.engine.finish import failures, tables
+from medeval.engine.manifest import package_version
 from medeval.engine.plan import Plan, Shard
 from medeval.engine.progress import Progress
 from medeval.engine.run import RunOptions
+from medeval.engine.starters import starter
 from medeval.runs import Run
 from medeval.suite import Suite
 
-__all__ = ["Plan", "Run", "RunOptions", "Shard", "Suite", "evaluate", "load_suite", "merge", "run", "score"]
+__all__ = [
+    "Plan", "Run", "RunOptions", "Shard", "Suite", "describe", "evaluate", "failures", "listing", "load_suite", "merge",
+    "package_version", "run", "score", "starter", "tables",
+]  # fmt: skip
 
 
 def load_suite(suite: Suite | Mapping[str, Any] | Path | str, overrides: Sequence[str] = ()) -> Suite:
@@ -67,7 +76,5 @@ def evaluate(
     references: an nnU-Net dataset folder (or its labelsTs), or any folder of label maps (NIfTI or PNG).
     predictions: files of the same names. labels: name -> value(s) where the references do not tell.
     """
-    from medeval.engine.evaluate import evaluation_suite
-
     suite = evaluation_suite(Path(predictions), Path(references), tuple(metrics), labels, tuple(by))
     return run(suite, out or Path("runs") / f"evaluate-{Path(predictions).name}", options=options, progress=progress)

@@ -54,10 +54,15 @@ class ChanVeseInBox:
         start = self._first_contour(planted)
         if start.all() or small.std() == 0:
             return start if not shrink.needed else shrink.restore(start.astype(np.float32)) > 0.5
+        thick = [(0, 1) if n == 1 else (0, 0) for n in small.shape]  # scikit-image wants two voxels an axis
         contour = morphological_chan_vese(
-            small.astype(np.float64), self.iterations, init_level_set=start.astype(np.int8), smoothing=self.smoothing
+            np.pad(small.astype(np.float64), thick, mode="edge"),
+            self.iterations,
+            init_level_set=np.pad(start, thick, mode="edge").astype(np.int8),
+            smoothing=self.smoothing,
         )
-        kept = keep_seeded(contour.astype(bool), planted)
+        within = contour[tuple(slice(n) for n in small.shape)] > 0
+        kept = keep_seeded(within, planted)
         return shrink.restore(kept.astype(np.float32)) > 0.5
 
     def _first_contour(self, seeds: Seeds) -> NDArray[np.bool_]:

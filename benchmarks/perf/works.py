@@ -43,7 +43,9 @@ def abdomen(organs: int = 15, shape: tuple[int, int, int] = (512, 512, 200), see
     # Half axes in mm: a liver, two kidneys, a spleen, a stomach ... down to adrenals, gallbladder and vessels.
     sizes = [75, 32, 32, 45, 50, 30, 22, 16, 12, 12, 28, 14, 35, 20, 26][:organs]
     maps = [np.zeros(shape, np.uint8) for _ in range(2)]
-    grid = np.meshgrid(*[np.arange(n) * s for n, s in zip(shape, spacing, strict=True)], indexing="ij", sparse=True)
+    grid = np.meshgrid(
+        *[np.arange(n) * s for n, s in zip(shape, spacing, strict=True)], indexing="ij", sparse=True
+    )
     for label, size in enumerate(sizes, start=1):
         axes = size * rng.uniform(0.7, 1.3, 3)
         centre = extent / 2 + rng.uniform(-0.28, 0.28, 3) * extent
@@ -75,7 +77,10 @@ def slices(count: int = 1000, size: int = 512, seed: int = 1) -> Work:
         axes = rng.uniform(0.08, 0.25, 2) * size
         radius = np.hypot(*((g - c) / a for g, c, a in zip(grid, centre, axes, strict=True)))
         angle = np.arctan2(grid[0] - centre[0], grid[1] - centre[1])
-        waves = [sum(rng.normal() / k * np.cos(k * angle + rng.uniform(0, 6.3)) for k in range(2, 7)) for _ in range(2)]
+        waves = [
+            sum(rng.normal() / k * np.cos(k * angle + rng.uniform(0, 6.3)) for k in range(2, 7))
+            for _ in range(2)
+        ]
         stacks[1][i] = radius < 1 + 0.15 * waves[0]
         stacks[0][i] = radius < 1 + 0.15 * waves[0] + 0.04 * waves[1]
     return Work("c", *stacks, (0.7, 0.7))
@@ -95,7 +100,12 @@ def adversarial(size: int = 160, seed: int = 2) -> list[Work]:
 
     quarter, edge = size // 4, size - size // 4
     every = slice(2, size - 2)
-    far = Work("far boxes", with_boxes((slice(0, quarter), every, every)), with_boxes((slice(edge, size), every, every)), spacing)
+    far = Work(
+        "far boxes",
+        with_boxes((slice(0, quarter), every, every)),
+        with_boxes((slice(edge, size), every, every)),
+        spacing,
+    )
     body = (slice(quarter, edge),) * 3
     islands = with_boxes(body)
     for corner in rng.integers(0, size - 6, (60, 3)):
@@ -108,7 +118,9 @@ def adversarial(size: int = 160, seed: int = 2) -> list[Work]:
     def salt(share: float) -> NDArray[np.uint8]:
         return (rng.random(empty.shape) < share).astype(np.uint8)
 
-    noise = [Work(f"salt {share:g}", salt(share), salt(share), spacing) for share in (0.3, 0.01, 0.001, 0.0001)]
+    noise = [
+        Work(f"salt {share:g}", salt(share), salt(share), spacing) for share in (0.3, 0.01, 0.001, 0.0001)
+    ]
     shell = empty.copy()
     axis = np.arange(size) - size / 2
     radius = np.sqrt(axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + (1.5 * axis[None, None, :]) ** 2)

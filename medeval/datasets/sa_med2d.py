@@ -80,15 +80,15 @@ class SAMed2D(ImagingDataset):
     def sources(self, case_id: str) -> Mapping[str, Path]:
         """``image`` and ``mask NAME`` -> file."""
         entry = self._entry(case_id)
-        masks = zip(self._mask_keys(case_id, entry), entry.masks, strict=True)
-        return {"image": self._path(entry, entry.image)} | {
-            f"mask {position} {key}": self._path(entry, mask) for position, (key, mask) in enumerate(masks)
-        }
+        image, masks = self._paths(entry)
+        keys = self._mask_keys(case_id, entry)
+        named = {f"mask {n} {key}": path for n, (key, path) in enumerate(zip(keys, masks, strict=True))}
+        return {"image": image, **named}
 
     def read(self, case_id: str, fields: Sequence[FieldName] = BOTH) -> Case:
         """Inputs ``image`` (C, row, column); reference ``structures``: ``MaskStack``, {} for an image without masks."""
         entry = self._entry(case_id)
-        path = self._path(entry, entry.image)
+        path, mask_paths = self._paths(entry)
         inputs, reference, notes = {}, {}, []
         if "inputs" in fields:
             inputs["image"], note = read_image(path, self.on_nonfinite)
@@ -96,8 +96,7 @@ class SAMed2D(ImagingDataset):
         if "reference" in fields:
             grid = inputs["image"].grid if inputs else read_grid(path)
             masks: dict[str, NDArray[np.bool_]] = {}
-            for key, mask_entry in zip(self._mask_keys(case_id, entry), entry.masks, strict=True):
-                mask_path = self._path(entry, mask_entry)
+            for key, mask_path in zip(self._mask_keys(case_id, entry), mask_paths, strict=True):
                 array, note = read_mask_like(mask_path, grid, self.on_grid_mismatch)
                 mask = as_binary(array, mask_path)
                 masks[key] = masks[key] | mask if key in masks else mask
@@ -194,6 +193,10 @@ class SAMed2D(ImagingDataset):
     @cached_property
     def _class_names(self) -> dict[tuple[str, str], str]:
         return read_class_names(self.root / CLASS_NAMES)
+
+    def _paths(self, entry: _Entry) -> tuple[Path, list[Path]]:
+        """The image's file and its masks', none outside of root. Before their names are read: a hostile path is told as such."""
+        return self._path(entry, entry.image), [self._path(entry, mask) for mask in entry.masks]
 
     def _path(self, entry: _Entry, written: str) -> Path:
         """The file of an index entry; its first component is dropped where the root does not hold it."""

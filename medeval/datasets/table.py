@@ -111,6 +111,16 @@ class TableDataset(ImagingDataset):
             for part, mapping in (("inputs", self.inputs), ("reference", self.reference))
         }
 
+    def check(self) -> list[str]:
+        """Missing files, and empty cells that are mapped."""
+        problems = super().check()
+        for case in self.index:
+            try:
+                self._values(case.id, {**self.inputs, **self.reference})
+            except DataError as error:
+                problems.append(f"{case.id}: {error}")
+        return problems
+
     def read(self, case_id: str, fields: Sequence[FieldName] = BOTH) -> Case:
         """Inputs and reference by the mapping; ``DataError`` for an empty cell that is mapped."""
         inputs, reference, notes = {}, {}, []

@@ -13,12 +13,12 @@ from medeval.engine.plan import Plan, PlannedCell
 from medeval.report import Section, write_report
 from medeval.runs.files import attempt, write_json
 from medeval.runs.folder import RunFolder, UnitName
-from medeval.runs.run import join_cases, kept_outputs, read_records
+from medeval.runs.run import Run, join_cases, kept_outputs, read_records
 from medeval.statistics import Resamples, clusters, interval_text
 from medeval.tasks.base import Task
 from medeval.tasks.summary import CellEvidence, Evidence, Summary
 from medeval.tasks.summary_views import score_table
-from medeval.types import CaseFailure, Key
+from medeval.types import CaseFailure, Key, RunError, nearest
 from medeval.types.views import Column, GalleryItem, Picture, Table
 
 FAILURES_SHOWN = 50
@@ -34,6 +34,31 @@ def finish(plan: Plan, folder: RunFolder, report: bool) -> None:
         pictures = _Pictures(plan, folder)
         path = folder.path / "report.html"
         attempt(lambda: write_report(path, title, sections, _meta(plan, folder), pictures.draw), path)
+
+
+def tables(run: Run, by: str = "") -> list[Table]:
+    """The score tables of a finished run, for the terminal. Raises ``RunError`` for a group that the suite has not."""
+    rows = run.summary()["scores"]
+    if not by:
+        return overview_tables(rows)
+    known = dict.fromkeys(row["by"] for row in rows if row["by"])
+    if by not in known:
+        raise RunError(f"--by {by!r}: the suite does not group by it; {nearest(by, known)}")
+    grouped = [row for row in rows if row["by"] == by]
+    return [
+        score_table(f"{dataset}, by {by}", [row for row in grouped if row["dataset"] == dataset], "prompts")
+        for dataset in dict.fromkeys(row["dataset"] for row in grouped)
+    ]
+
+
+def failures(run: Run) -> int:
+    """Number of failed records of the cells that the run's suite names now, whoever's failure it was."""
+    rows = {
+        (row["task"], row["dataset"], row["model"], row["arm"], row["prompt"]): sum(row["failed"].values())
+        for row in run.summary()["scores"]
+        if not row["by"] and "curve" not in row
+    }
+    return sum(rows.values())
 
 
 def _has(plan: Plan, task: Task) -> bool:
@@ -101,7 +126,7 @@ def _sections(plan: Plan, folder: RunFolder, summaries: Sequence[tuple[Task, Sum
 
 def overview_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
     """One table a dataset over all tasks, so that models asked in different ways stand side by side."""
-    plain = [row for row in rows if not row["by"]]
+    plain = [row for row in rows if not row["by"] and "curve" not in row]
     return [
         score_table(dataset, [row for row in plain if row["dataset"] == dataset], "prompts")
         for dataset in dict.fromkeys(row["dataset"] for row in plain)

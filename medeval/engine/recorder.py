@@ -21,11 +21,10 @@ from medeval.runs.parts import (
     TIMINGS,
     prediction_row,
     record_schema,
-    rule_column,
-    statistic_column,
     write_part,
 )
 from medeval.tasks.base import Scored
+from medeval.tasks.columns import rule_column, statistic_column
 from medeval.tasks.context import Context
 from medeval.types import (
     Case,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medeval.engine.artifacts import prepared
+from medeval.engine.describe import warnings
 from medeval.engine.finish import finish
 from medeval.engine.manifest import make_manifest
 from medeval.engine.plan import Plan, PlannedCell, Shard
@@ -120,8 +121,8 @@ class _Runner:
         for dataset, data in self._plan.datasets.items():
             self._folder.write_cases(dataset, list(data.index), self._plan.fingerprints[dataset])
         self._folder.write_manifest(make_manifest(self._plan, self._folder.manifest()))
-        for misfit in self._plan.misfits:
-            self._progress.note(f"not run: {misfit.task} / {misfit.dataset} / {misfit.model}: {misfit.reason}")
+        for line in warnings(self._plan):
+            self._progress.note(line)
         order = list(self._plan.classes)
         for number, planned, jobs in sorted(work, key=lambda item: (order.index(item[1].cell.model), item[0])):
             self._run_cell(number, planned, jobs)

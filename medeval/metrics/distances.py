@@ -108,7 +108,9 @@ def neighbourhood(spacing: tuple[float, ...]) -> Neighbourhood:
     wanted = NEIGHBOURS[len(spacing)]
     steps = np.asarray(spacing)
     # A box that surely holds a ball of that many voxels, but no axis longer than a surface search may reach.
-    ball = {2: np.sqrt(wanted / np.pi * steps.prod()), 3: np.cbrt(wanted * 0.75 / np.pi * steps.prod())}[len(spacing)]
+    ball = {2: np.sqrt(wanted / np.pi * steps.prod()), 3: np.cbrt(wanted * 0.75 / np.pi * steps.prod())}[
+        len(spacing)
+    ]
     reach = np.clip(np.ceil(ball / steps), 1, 24).astype(np.int64)
     axes = [np.arange(-r, r + 1) for r in reach]
     offsets = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)

@@ -12,7 +12,9 @@ from medeval.metrics.inputs import Bytes
 from medeval.metrics.surfels import surfel_areas
 
 
-def scan(prediction: Bytes, reference: Bytes, size: int, threads: int = 1) -> tuple[NDArray[np.int64], NDArray]:
+def scan(
+    prediction: Bytes, reference: Bytes, size: int, threads: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Joint counts and boxes of all values below ``size``.
 
     Returns counts (size, size), rows by the prediction's value; and boxes (size, 2, ndim) int64: the half-open box that
@@ -21,8 +23,11 @@ def scan(prediction: Bytes, reference: Bytes, size: int, threads: int = 1) -> tu
     top = max(int(prediction.max()), int(reference.max()))
     if top >= size:
         raise ValueError(top)
-    joint = prediction.astype(np.intp) * size + reference
-    counts = np.bincount(joint.ravel(), minlength=size * size).reshape(size, size).astype(np.int64)
+    counts = np.zeros(size * size, dtype=np.int64)
+    for pred, ref in zip(
+        prediction, reference, strict=True
+    ):  # plane by plane: bincount needs eight bytes a voxel
+        counts += np.bincount((pred.astype(np.intp) * size + ref).ravel(), minlength=size * size)
     boxes = np.zeros((size, 2, prediction.ndim), dtype=np.int64)
     for found in (find_objects(prediction), find_objects(reference)):
         for value, slices in enumerate(found, start=1):
@@ -32,7 +37,7 @@ def scan(prediction: Bytes, reference: Bytes, size: int, threads: int = 1) -> tu
             seen = bool(boxes[value, 1].any())
             boxes[value, 0] = np.minimum(boxes[value, 0], start) if seen else start
             boxes[value, 1] = np.maximum(boxes[value, 1], stop)
-    return counts, boxes
+    return counts.reshape(size, size), boxes
 
 
 def surfel_codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -42,8 +47,10 @@ def surfel_codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     for bit in range(2**mask.ndim):
         # Bit 0 is the voxel on the high side of every axis; the first axis has the highest place value.
         low = [bit >> (mask.ndim - 1 - axis) & 1 for axis in range(mask.ndim)]
-        window = tuple(slice(0, n + 1) if at else slice(1, n + 2) for at, n in zip(low, mask.shape, strict=True))
-        codes |= padded[window] << bit
+        window = tuple(
+            slice(0, n + 1) if at else slice(1, n + 2) for at, n in zip(low, mask.shape, strict=True)
+        )
+        codes |= padded[window] << np.uint8(bit)
     codes[codes == 2 ** (2**mask.ndim) - 1] = 0
     return codes
 
@@ -81,14 +88,19 @@ def _directed(
     elements = weights[source[source != 0]]
     nearest = _nearest(points, target, steps)
     distances, where = np.unique(np.sqrt(squared_length(points - nearest, steps)), return_inverse=True)
-    return Directed(distances, np.bincount(where.reshape(-1), weights=elements, minlength=len(distances)))
+    sums = np.bincount(where.reshape(-1), weights=elements, minlength=len(distances))
+    return Directed(distances, sums.astype(np.float64))
 
 
 def _nearest(points: NDArray[np.int64], target: Bytes, steps: NDArray[np.float64]) -> NDArray[np.int64]:
     """Index of the nearest element of ``target`` for each point: a k-d tree, or a transform of the whole crop."""
     others = np.argwhere(target)
-    if (len(points) + len(others)) * 8 > target.size:  # relative cost of a tree's point to a transform's voxel
-        nearest = distance_transform_edt(target == 0, sampling=steps, return_distances=False, return_indices=True)
+    if (
+        len(points) + len(others)
+    ) * 8 > target.size:  # relative cost of a tree's point to a transform's voxel
+        nearest = distance_transform_edt(
+            target == 0, sampling=steps, return_distances=False, return_indices=True
+        )
         return nearest[(slice(None), *points.T)].T.astype(np.int64)
     _, index = cKDTree(others * steps).query(points * steps)
     return others[index]

@@ -40,7 +40,9 @@ def as_array(array: Any, argument: str) -> NDArray:
 def check_same_shape(prediction: NDArray, reference: NDArray) -> None:
     """Raise ``MetricError`` when the shapes differ."""
     if prediction.shape != reference.shape:
-        raise MetricError(f"prediction has shape {prediction.shape}, but reference has shape {reference.shape}")
+        raise MetricError(
+            f"prediction has shape {prediction.shape}, but reference has shape {reference.shape}"
+        )
 
 
 def check_spacing(spacing: Sequence[float] | float | None, ndim: int) -> tuple[float, ...]:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -16,7 +18,7 @@ from medeval.metrics import fallback
 from medeval.metrics.distances import SurfaceDistances
 from medeval.metrics.inputs import Bytes
 
-compiled = None  # the C side's wrapper, or None
+compiled: ModuleType | None = None  # the C side's wrapper
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +31,7 @@ def use(path: Path) -> None:
     if path == "python":
         compiled = None
         return
-    from medeval.metrics import native
-
-    compiled = native
+    compiled = importlib.import_module("medeval.metrics.native")
 
 
 def path() -> Path:

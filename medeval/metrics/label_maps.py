@@ -106,7 +106,11 @@ def _region(
     tp = int(counts[np.ix_(which, which)].sum())
     fp, fn = int(by_prediction[which].sum()) - tp, int(by_reference[which].sum()) - tp
     found = boxes[[v for v in which if boxes[v, 1].any()]]
-    box = np.stack([found[:, 0].min(axis=0), found[:, 1].max(axis=0)]) if len(found) else np.zeros_like(boxes[0])
+    box = (
+        np.stack([found[:, 0].min(axis=0), found[:, 1].max(axis=0)])
+        if len(found)
+        else np.zeros_like(boxes[0])
+    )
     return Counts(tp, fp, fn, total - tp - fp - fn), box
 
 
@@ -116,7 +120,9 @@ def _groups(wanted: dict[Label, tuple[int, ...]]) -> Iterator[dict[Label, tuple[
     values: set[int] = set()
     for key, own in wanted.items():
         if len(set(own)) > _TOP:
-            raise MetricError(f"labels: {key!r} is made of {len(set(own))} values; at most {_TOP} can be joined")
+            raise MetricError(
+                f"labels: {key!r} is made of {len(set(own))} values; at most {_TOP} can be joined"
+            )
         if group and len(values | set(own)) > _TOP:
             yield group
             group, values = {}, set()
@@ -126,7 +132,9 @@ def _groups(wanted: dict[Label, tuple[int, ...]]) -> Iterator[dict[Label, tuple[
         yield group
 
 
-def _renamed(maps: tuple[NDArray[np.integer], NDArray[np.integer]], dense: dict[int, int]) -> tuple[Bytes, Bytes]:
+def _renamed(
+    maps: tuple[NDArray[np.integer], NDArray[np.integer]], dense: dict[int, int]
+) -> tuple[Bytes, Bytes]:
     """Both maps with one byte a voxel: the wanted values by their dense names, all others 0."""
     keys = np.array([0, *dense])
     places = np.array([0, *dense.values()], dtype=np.uint8)

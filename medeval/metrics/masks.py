@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from medeval.types.errors import MetricError
 from medeval.types.geometry import Grid
 
 Surface = Literal["surfel", "voxel"]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Counts(NamedTuple):
@@ -62,6 +63,9 @@ class MaskPair:
         "probabilities", "shape", "spacing", "structure",
     )  # fmt: skip
 
+    probabilities: NDArray[np.floating] | None
+    ignore: NDArray[np.bool_] | None
+
     def __init__(
         self,
         prediction: Any,
@@ -75,11 +79,12 @@ class MaskPair:
     ) -> None:
         maps = as_mask(prediction, "prediction"), as_mask(reference, "reference")
         check_same_shape(*maps)
-        self.ignore = as_ignore(ignore, maps[0].shape)
-        if self.ignore is not None:
-            maps = without(maps[0], self.ignore), without(maps[1], self.ignore)
+        left_out = as_ignore(ignore, maps[0].shape)
+        if left_out is not None:
+            maps = without(maps[0], left_out), without(maps[1], left_out)
         ndim = maps[0].ndim
         self._fill(maps, (1,), check_spacing(spacing, ndim), structure, grid, np.zeros(ndim, dtype=np.int64))
+        self.ignore = left_out
         self.probabilities = as_probabilities(probabilities, self.shape)
 
     def _fill(
@@ -97,8 +102,8 @@ class MaskPair:
         self.spacing = spacing
         self.structure = structure
         self.origin = origin
-        self.probabilities: NDArray[np.floating] | None = None
-        self.ignore: NDArray[np.bool_] | None = None
+        self.probabilities = None
+        self.ignore = None
         self._grid = grid
         self._counts: Counts | None = None
         self._box: NDArray[np.int64] | None = None
@@ -250,7 +255,7 @@ def as_ignore(ignore: Any, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
     return mask.view(np.bool_) if mask.any() else None
 
 
-def without(array: Bytes, ignore: NDArray[np.bool_]) -> Bytes:
+def without(array: NDArray[Scalar], ignore: NDArray[np.bool_]) -> NDArray[Scalar]:
     """A copy with 0 where ``ignore``."""
     copy = array.copy()
     copy[ignore] = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +17,20 @@ from medeval.metrics.surfels import surfel_areas
 _ABSENT = np.iinfo(np.int64).max
 
 
-def scan(prediction: Bytes, reference: Bytes, size: int, threads: int = 1) -> tuple[NDArray[np.int64], NDArray]:
+def scan(
+    prediction: Bytes, reference: Bytes, size: int, threads: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """As ``kernels.scan``; ``threads`` share the first axis in memory."""
     axes, flipped, pred, ref = _walkable(prediction, reference)
     parts = min(threads, pred.shape[0])
     if parts > 1:
         bounds = [len(pred) * i // parts for i in range(parts + 1)]
         with ThreadPoolExecutor(parts) as pool:
-            slabs = [slice(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
+            slabs = [slice(a, b) for a, b in pairwise(bounds)]
             done = list(pool.map(lambda slab: _scan(pred[slab], ref[slab], size), slabs))
         for (_, boxes), slab in zip(done, slabs, strict=True):
             boxes[boxes[:, 1, 0] > 0, :, 3 - pred.ndim] += slab.start
-        counts = sum(c for c, _ in done)
+        counts = np.sum([c for c, _ in done], axis=0)
         low = np.min([np.where(b[:, 1:, :] > 0, b[:, :1, :], _ABSENT) for _, b in done], axis=0)
         boxes = np.concatenate([low, np.max([b[:, 1:, :] for _, b in done], axis=0)], axis=1)
         boxes[boxes[:, 1, 0] == 0] = 0
@@ -57,9 +60,7 @@ def _scan(pred: Bytes, ref: Bytes, size: int) -> tuple[NDArray[np.int64], NDArra
     return counts, boxes
 
 
-def _walkable(
-    first: Bytes, second: Bytes
-) -> tuple[tuple[int, ...] | None, tuple[bool, ...], Bytes, Bytes]:
+def _walkable(first: Bytes, second: Bytes) -> tuple[tuple[int, ...] | None, tuple[bool, ...], Bytes, Bytes]:
     """Both arrays with their axes in memory order and the last one contiguous: views where that is possible.
 
     Returns the order of axes and which of them (in the new order) were flipped, None and () for no change; the arrays.
@@ -99,7 +100,7 @@ def _tables(
     turned = np.zeros((len(near.offsets), 3), dtype=np.int32)
     turned[:, 3 - ndim :] = near.offsets[:, axes]
     steps = tuple([0.0] * (3 - ndim) + [spacing[axis] for axis in axes])
-    order = tuple([*range(3 - ndim), *(3 - ndim + axes.index(axis) for axis in range(ndim))])
+    order = (*range(3 - ndim), *(3 - ndim + axes.index(axis) for axis in range(ndim)))
     return weights, Neighbourhood(turned, near.ranks, near.distances), steps, order
 
 

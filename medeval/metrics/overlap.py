@@ -156,7 +156,9 @@ class Specificity(CountMetric):
         """TN / (TN + FP); empty masks need no rule."""
         counts = pair.counts
         negatives = counts.tn + counts.fp
-        return Value({"value": counts.tn / negatives}) if negatives else Value(None, "reference fills the image")
+        return (
+            Value({"value": counts.tn / negatives}) if negatives else Value(None, "reference fills the image")
+        )
 
 
 @register("volume_similarity")

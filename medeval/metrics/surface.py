@@ -8,7 +8,8 @@ the other. docs/metrics.md shows how far they lie apart.
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 from medeval.metrics.distances import Directed
 from medeval.metrics.masks import MaskPair, Surface
@@ -55,7 +56,10 @@ class Hausdorff(DistanceMetric):
     percentage of the area, without interpolation. ``:pooled``: one percentile of both directions together (MedPy).
     """
 
-    source = "hd: all peers; hd95: MONAI, MetricsReloaded; :pooled MedPy; :surfel google-deepmind/surface-distance"
+    definition = "larger of the two directed percentiles; border voxels"
+    source = (
+        "hd: all peers; hd95: MONAI, MetricsReloaded; :pooled MedPy; :surfel google-deepmind/surface-distance"
+    )
     percent: float = 100.0
     pooled: bool = False
 
@@ -95,49 +99,58 @@ def _parse_hausdorff(name: str) -> Hausdorff | None:
 register("hd[<percent>][:surfel|:pooled]", parse=_parse_hausdorff)(Hausdorff)
 
 
-class AverageDistance(DistanceMetric):
-    """Average distance between surfaces, mm.
+class Assd(DistanceMetric):
+    """Average symmetric surface distance, mm: mean over both directions' distances pooled; ``:surfel`` by area."""
 
-    ``assd``: mean over both directions' distances pooled. ``masd``: mean of the two directed means. ``asd``: mean from
-    the prediction's surface to the reference's alone. ``:surfel`` weights by area.
-    """
-
-    source = "assd: MedPy, MONAI (symmetric); masd: MetricsReloaded, panoptica's ASSD; asd: MedPy, MONAI's default"
-    kind: str = "assd"
+    definition = "mean of both directions pooled; border voxels"
+    source = "MedPy assd, MONAI (symmetric=True), MetricsReloaded assd"
 
     def measure(self, pair: MaskPair) -> float:
-        """The average."""
-        distances = pair.surface(self.surface)
-        first, second = distances.directions
-        if self.kind == "assd":
-            return (first.moment + second.moment) / (first.total + second.total)
-        return first.mean if self.kind == "asd" else (first.mean + second.mean) / 2.0
+        """The pooled mean."""
+        first, second = pair.surface(self.surface).directions
+        return (first.moment + second.moment) / (first.total + second.total)
 
 
-_AVERAGES = {
-    "assd": "mean of both directions pooled",
-    "masd": "mean of the two directed means",
-    "asd": "mean from prediction to reference only",
-}
+class Masd(DistanceMetric):
+    """Mean of the two directed mean distances, mm; ``:surfel`` weights each by area."""
+
+    definition = "mean of the two directed means; border voxels"
+    source = "MetricsReloaded masd, panoptica's ASSD; :surfel the mean of surface-distance's two averages"
+
+    def measure(self, pair: MaskPair) -> float:
+        """The mean of both means."""
+        first, second = pair.surface(self.surface).directions
+        return (first.mean + second.mean) / 2.0
 
 
-def _parse_average(kind: str) -> Any:
-    def parse(name: str) -> AverageDistance | None:
+class Asd(DistanceMetric):
+    """Mean distance from the prediction's surface to the reference's, mm; says nothing of what was missed."""
+
+    definition = "mean from prediction to reference only; border voxels"
+    source = "MedPy asd, MONAI's default average surface distance"
+
+    def measure(self, pair: MaskPair) -> float:
+        """The directed mean."""
+        return pair.surface(self.surface).to_reference.mean
+
+
+def _parse_average(base: str, cls: type[DistanceMetric]) -> Callable[[str], DistanceMetric | None]:
+    def parse(name: str) -> DistanceMetric | None:
         parts = split(name)
-        if parts.base != kind or parts.argument:
+        if parts.base != base or parts.argument:
             return None
-        metric = AverageDistance()
-        metric.name, metric.kind = name, kind
+        metric = cls()
+        metric.name = name
         for setting, value in options(name, parts.options, _SURFACES).items():
             setattr(metric, setting, value)
-        metric.definition = f"{_AVERAGES[kind]}; {_WORDS[metric.surface]}"
+        metric.definition = metric.definition.replace(_WORDS["voxel"], _WORDS[metric.surface])
         return metric
 
     return parse
 
 
-for _kind in _AVERAGES:
-    register(f"{_kind}[:surfel]", parse=_parse_average(_kind))(AverageDistance)
+for _base, _cls in (("assd", Assd), ("masd", Masd), ("asd", Asd)):
+    register(f"{_base}[:surfel]", parse=_parse_average(_base, _cls))(_cls)
 
 
 class SurfaceDice(SurfaceMetric):
@@ -148,6 +161,7 @@ class SurfaceDice(SurfaceMetric):
     ``nsd@liver=5,spleen=3,*=2mm`` take each structure's tolerance from a table.
     """
 
+    definition = "share of both surfaces within the tolerance; surface elements weighted by area"
     empties = "both empty: undefined; one empty: 0"
     source = "Nikolov et al. 2021, google-deepmind/surface-distance; :voxel MONAI, MetricsReloaded; :fractions panoptica"
     surface: Surface = "surfel"
@@ -181,4 +195,4 @@ def _parse_nsd(name: str) -> SurfaceDice | None:
     return metric
 
 
-register("nsd@<T>mm[:voxel]", parse=_parse_nsd)(SurfaceDice)
+register("nsd@<T>mm[:voxel|:fractions]", parse=_parse_nsd)(SurfaceDice)

@@ -61,7 +61,9 @@ def parse_tolerances(metric: str, argument: str) -> Tolerances:
         return Tolerances(f"the tolerances of {argument}", table, table.pop("*", None))
     if "=" in argument:
         if not argument.endswith("mm"):
-            raise MetricError(f"metric {metric!r}: a list of tolerances ends in 'mm', as in nsd@liver=5,*=2mm")
+            raise MetricError(
+                f"metric {metric!r}: a list of tolerances ends in 'mm', as in nsd@liver=5,*=2mm"
+            )
         entries = [entry.partition("=") for entry in argument.removesuffix("mm").split(",")]
         table = {key if key == "*" else _normal(key): number(metric, value) for key, _, value in entries}
         return Tolerances(f"tolerances {argument}", table, table.pop("*", None))

@@ -12,6 +12,7 @@ from typing import Any
 from medeval.types.errors import PluginError
 
 _HERE = str(Path(__file__).parent)
+_MACHINERY = frozenset({"importlib", "pydantic"})  # stands between us and the plug-in's own line
 
 
 @cache
@@ -93,7 +94,8 @@ def location(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(("<frozen", _HERE)) and "importlib" not in Path(frame.filename).parts
+        if not frame.filename.startswith(("<frozen", _HERE))
+        and _MACHINERY.isdisjoint(Path(frame.filename).parts)
     ]
     if not frames:
         return ""

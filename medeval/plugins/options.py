@@ -109,11 +109,11 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _defaults(cls: Any, checked: BaseModel, given: dict[str, Any]) -> dict[str, Any]:
-    """Defaults that survive being written down; the others (objects) are left to the plug-in."""
+    """Defaults that survive being written down; the others (objects, paths of its own) are left to the plug-in."""
     found: dict[str, Any] = {}
     for name, field in type(checked).model_fields.items():
         key = field.alias or name
-        if key in given:
+        if key in given or any(_paths((), getattr(checked, name))):
             continue
         try:
             value = checked.model_dump(mode="json", include={name}, by_alias=True, warnings=False)[key]

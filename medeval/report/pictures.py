@@ -29,7 +29,7 @@ COLOURS = (
 _MOST_BYTES = 38_000  # of the encoded image: 51 KB as base64
 _MOST_SIDE = 512
 _MOST_PATH = 8_000  # characters of one outline; a raster is smaller beyond
-_LEAST_SHARE = 0.45  # of the image's side that a crop keeps, so that a reader sees where it is
+_LEAST_SHARE = 0.4  # of the image's side that a crop keeps, so that a reader sees where it is
 _WORTH_CROPPING = 160  # pixels; smaller images are shown whole
 
 Window = tuple[int, int, int, int]
@@ -52,14 +52,21 @@ def drawing(picture: Picture, names: list[str]) -> dict[str, Any]:
         factor += 1
     height, width = (math.ceil((window[i + 2] - window[i]) / factor) for i in (0, 1))
     overlay = _Overlay(window, factor)
-    whole = window == (0, 0, *shape)
-    rows, columns = window[2] - window[0], window[3] - window[1]
     return {
         "uri": uri, "width": width, "height": height, "caption": plain(picture.caption),
-        "note": "" if whole else f"cropped to {rows} × {columns} of {shape[0]} × {shape[1]} pixels",
+        "note": _note(window, shape, factor),
         "outlines": [overlay.outline(mask, _number(plain(name), names)) for name, mask in picture.outlines.items()],
         "points": overlay.points(picture.points), "box": overlay.box(picture.box), "unit": max(height, width) / 320,
     }  # fmt: skip
+
+
+def _note(window: Window, shape: tuple[int, ...], factor: int) -> str:
+    """What a reader must know of a picture that is not shown as it is."""
+    rows, columns = window[2] - window[0], window[3] - window[1]
+    whole = (rows, columns) == tuple(shape)
+    parts = [] if whole else [f"cropped to {rows} × {columns} of {shape[0]} × {shape[1]} pixels"]
+    parts += [f"reduced {factor} times, outlines to the coarser pixels"] if factor > 1 else []
+    return "; ".join(parts)
 
 
 def _number(name: str, names: list[str]) -> int:
@@ -95,7 +102,7 @@ def _window(picture: Picture) -> Window:
     spans = [_extent(picture, axis) for axis in (0, 1)]
     if max(shape) <= _WORTH_CROPPING or any(span is None for span in spans):
         return 0, 0, shape[0], shape[1]
-    side = max(2.0 * max(stop - start for start, stop in spans), _LEAST_SHARE * min(shape), 48.0)  # type: ignore[misc]
+    side = max(2.0 * max(stop - start for start, stop in spans), _LEAST_SHARE * min(shape), 96.0)  # type: ignore[misc]
     starts, stops = [], []
     for (start, stop), size in zip(spans, shape, strict=True):  # type: ignore[misc]
         length = min(size, round(side))
@@ -122,11 +129,13 @@ def _extent(picture: Picture, axis: int) -> tuple[int, int] | None:
 
 
 def _reduced(background: NDArray[np.uint8], window: Window, factor: int) -> Any:
-    """The window as a pillow image, reduced by block means."""
+    """The window as a pillow image, reduced by block means; one channel where the three are equal."""
     from PIL import Image
 
-    part = np.ascontiguousarray(background[window[0] : window[2], window[1] : window[3]])
-    image = Image.fromarray(part)
+    part = background[window[0] : window[2], window[1] : window[3]]
+    if part.ndim == 3 and (part == part[:, :, :1]).all():
+        part = part[:, :, 0]
+    image = Image.fromarray(np.ascontiguousarray(part))
     return image.reduce(factor) if factor > 1 else image
 
 

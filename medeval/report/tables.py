@@ -1,8 +1,9 @@
 """A ``Table`` made ready to be drawn, in a page or a terminal: texts, sort keys, footnotes and the data for a CSV.
 
 An interval cell is a dict. Keys: value, low, high; n and patients (None: unknown); failed (the model's failures, counted
-as the worst value) and missing (not the model's) with the bounds worst and best; note. All but value may be absent. n,
-patients, failed and missing become columns of their own where all interval cells of each row agree on them.
+as the worst value); missing (not the model's) and bounds, the score if they were all worst and all best; note, parts
+separated by "; ". All but value may be absent. n, patients, failed and missing become columns of their own where all
+interval cells of each row agree on them.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def _common_notes(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) 
 
 
 def _with_common(note: str, common: Sequence[str]) -> str:
-    said = [f"For every score: {'; '.join(common)}."] if common else []
+    new = [part for part in common if part not in note]
+    said = [f"For every score: {'; '.join(new)}."] if new else []
     return " ".join([*([note] if note else []), *said])
 
 
@@ -181,10 +183,11 @@ def _counts(cell: Mapping[str, Any]) -> str:
 def _alarm(cell: Mapping[str, Any], places: int, counted: bool) -> str:
     """What of the score is a failure, and between which bounds it lies when records are missing."""
     parts = [f"{cell['failed']:,} failed"] if cell.get("failed") and not counted else []
-    if cell.get("missing"):
-        worst, best = (number_text(cell.get(key), places) for key in ("worst", "best"))
-        bounds = f"incomplete: {worst} to {best}" if finite(cell.get("worst")) is not None else "incomplete"
-        parts.append(bounds if counted else f"{cell['missing']:,} missing, {bounds}")
+    parts += [f"{cell['missing']:,} missing"] if cell.get("missing") and not counted else []
+    if bounds := cell.get("bounds"):
+        parts.append(f"incomplete: {number_text(bounds[0], places)} to {number_text(bounds[1], places)}")
+    elif cell.get("missing"):
+        parts.append("incomplete")
     return " · ".join(parts)
 
 

@@ -30,7 +30,7 @@ def clusters(patients: Sequence[str | None], cases: Sequence[str]) -> NDArray[np
     )
 
 
-def pooled_clusters(datasets: Sequence[str], patients: Sequence[str]) -> NDArray[np.str_]:
+def pooled_clusters(datasets: Sequence[str], patients: Sequence[str] | NDArray[np.str_]) -> NDArray[np.str_]:
     """(n,) clusters for a score over several datasets: patient "1" of two datasets is two patients.
 
     datasets, patients: (n,) dataset name and cluster (from ``clusters``) of each record.
@@ -69,7 +69,9 @@ class Resamples:
     Raises ``ValueError`` for no patients or a count below 1.
     """
 
-    def __init__(self, dataset: str, patients: Sequence[str], count: int = 2000, seed: int = 0) -> None:
+    def __init__(
+        self, dataset: str, patients: Sequence[str] | NDArray[np.str_], count: int = 2000, seed: int = 0
+    ) -> None:
         names = tuple(sorted({str(patient) for patient in patients}))
         if not names:
             raise ValueError(f"dataset {dataset!r} has no patients to resample")

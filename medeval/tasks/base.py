@@ -22,7 +22,7 @@ from medeval.types import Case, CaseFailure, CaseIndex, CaseInfo, Failure, Key, 
 from medeval.types.views import Picture
 
 if TYPE_CHECKING:
-    from medeval.tasks.summary import Evidence, Summary
+    from medeval.tasks.summary import CellScorer, Evidence, Summary
 
 Stage = Literal["predict", "score", "summarize"]
 STAGE = "stage"
@@ -212,6 +212,10 @@ class Task(BaseModel, ABC):
         from medeval.tasks.summary import summarize
 
         return summarize(self, evidence)
+
+    def more_scores(self, scorer: CellScorer) -> Sequence[Mapping[str, Any]]:
+        """Score rows of a cell beyond one a metric, prompt and group, such as the number of clicks to a quality."""
+        return ()
 
     def illustrate(self, case: Case, output: Output | None, key: Key) -> Picture | None:
         """One picture for the gallery; None when this task has none."""

@@ -26,11 +26,15 @@ from medeval.interaction import (
     parse_prompt,
     tight_box,
 )
+from medeval.metrics.clicks import ClickCurve
 from medeval.metrics.masks import MaskPair
+from medeval.metrics.registry import get_metric
 from medeval.tasks.base import Scored, Task, staged
 from medeval.tasks.context import Context
 from medeval.tasks.masks import MASK_COLUMNS, checked_segmentation, grid_of, mask_columns
 from medeval.tasks.pictures import mask_picture
+from medeval.tasks.sessions import session_scores
+from medeval.tasks.summary import CellScorer
 from medeval.types import (
     Capabilities,
     Case,
@@ -111,10 +115,13 @@ class PromptedSegmentation(Task):
     metrics: tuple[str, ...] = Field(
         ("dice", "iou"), description="Metrics on masks.", json_schema_extra=staged("score")
     )
-    noc: tuple[float, ...] = Field(
-        (0.8, 0.9),
-        description="Targets q of NoC@q, the number of clicks until the first of the metrics reaches q.",
+    session_metrics: tuple[str, ...] = Field(
+        ("noc@80", "noc@90", "nof@90"),
+        description="Metrics of a whole click session, read off its curve of `session_curve`.",
         json_schema_extra=staged("summarize"),
+    )
+    session_curve: str = Field(
+        "iou", description="The metric whose curve over clicks they read.", json_schema_extra=staged("summarize")
     )
 
     @field_validator("prompts")
@@ -132,12 +139,14 @@ class PromptedSegmentation(Task):
             raise ValueError(f"unknown click rule {name!r}; {nearest(name, click_rules())}")
         return name
 
-    @field_validator("noc")
+    @field_validator("session_metrics")
     @classmethod
-    def _targets_in_range(cls, targets: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(0 < q <= 1 for q in targets):
-            raise ValueError(f"targets lie in (0, 1]; given: {', '.join(map(str, targets))}")
-        return targets
+    def _session_metrics_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            metric = get_metric(name)
+            if not issubclass(ClickCurve, metric.pair):
+                raise ValueError(f"{name!r} is no metric of a click session; noc@90, nof@90 or auc_dice is")
+        return names
 
     @cached_property
     def settings(self) -> tuple[PromptSetting, ...]:
@@ -258,6 +267,10 @@ class PromptedSegmentation(Task):
         )
         values = {metric.name: metric.observe(pair) for metric in self.bound_metrics}
         return [Scored(output.key, values, mask_columns(pair, output.value.score))]
+
+    def more_scores(self, scorer: CellScorer) -> Sequence[Mapping[str, Any]]:
+        """The session metrics of every setting with several clicks, with intervals over patients."""
+        return session_scores(scorer, self.settings, self.session_metrics, self.session_curve)
 
     def worst_reference(self, case: Case, key: Key) -> Any:
         """The grid: a failed mask is as far off as the image is large."""

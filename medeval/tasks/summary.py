@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from medeval.metrics.base import Metric
 from medeval.statistics import Estimate, Resamples, bounds, clusters, estimate
+from medeval.tasks.columns import rule_column, statistic_column
 from medeval.types import Status
 from medeval.types.views import View
 
@@ -75,32 +76,48 @@ def summarize(task: Task, evidence: Evidence) -> Summary:
     picks: list[dict[str, Any]] = []
     for cell in evidence.load():
         scorer = CellScorer(task, cell, evidence)
-        scores += scorer.scores()
+        scores += [*scorer.scores(), *task.more_scores(scorer)]
         curves += scorer.curves()
         picks += scorer.picks()
     return Summary(scores, build_views(task, scores, curves, picks))
 
 
 class CellScorer:
-    """Scores of one cell's records."""
+    """Scores of one cell's records. Groups are arrays of row numbers; columns are numpy arrays, taken out once."""
 
     def __init__(self, task: Task, cell: CellEvidence, evidence: Evidence) -> None:
         self.task = task
         self.cell = cell
         frame = cell.frame
-        self._frame = frame.assign(structure=frame["structure"].str.partition("#")[0])
-        self._final = _final_rounds(self._frame)
+        self._columns: dict[str, NDArray] = {}
+        status = frame["status"].to_numpy(dtype=object)
+        self._status = np.array([_STATUSES.index(value) for value in status], dtype=np.int64)
+        self._answered = _is(self._status, lambda s: s.answered)
+        self._model_fault = _is(self._status, lambda s: s.models_fault)
+        self._missing = _is(self._status, lambda s: s.missing)
+        self._owed = self._status != _STATUSES.index(Status.UNDEFINED)  # absent structures were never asked for
+        self._clusters = clusters(frame["patient"].tolist(), frame["case"].tolist())
         self._resamples = evidence.resamples(cell.dataset)
+        self._final = _final_rounds(self.column("prompt"), self.column("round"))
+
+    def column(self, name: str) -> NDArray:
+        """One column of the records; a structure's instances (``rib#2``) go by the structure's name."""
+        if name not in self._columns:
+            values = self.cell.frame[name].to_numpy()
+            if name == "structure":
+                values = np.array([str(value).partition("#")[0] for value in values], dtype=object)
+            self._columns[name] = values
+        return self._columns[name]
 
     def scores(self) -> list[dict[str, Any]]:
         """One row a (prompt, group, metric), final rounds only."""
         rows = []
         for by in ("", *self.task.by):
-            for group, frame in _groups(self._final, by):
-                absent = int((frame["status"] == Status.UNDEFINED).sum())
+            for group, members in self._groups(self._final, by):
+                absent = int((~self._owed[members]).sum())
                 rows += [
                     {**self._row(metric, prompt, by, group, part), "absent": absent}
-                    for prompt, part in _by_prompt(frame)
+                    for prompt, part in self.by_prompt(members)
                     for metric in self.task.bound_metrics
                 ]
         return rows
@@ -108,13 +125,14 @@ class CellScorer:
     def curves(self) -> list[dict[str, Any]]:
         """One row a (prompt, round, metric) for the prompts that have more than one round."""
         rows = []
-        for prompt, frame in _by_prompt(self._frame):
-            if frame["round"].max() > 1:
-                for number, part in frame.groupby("round", sort=True):
-                    rows += [
-                        {**self._row(metric, prompt, "", {}, part), "round": int(number)}
-                        for metric in self.task.bound_metrics
-                    ]
+        rounds = self.column("round")
+        for prompt, members in self.by_prompt(np.arange(len(rounds))):
+            if rounds[members].max() > 1:
+                rows += [
+                    {**self._row(metric, prompt, "", {}, members[rounds[members] == number]), "round": int(number)}
+                    for number in np.unique(rounds[members])
+                    for metric in self.task.bound_metrics
+                ]
         return rows
 
     def picks(self) -> list[dict[str, Any]]:
@@ -122,25 +140,40 @@ class CellScorer:
         metric = next((m for m in self.task.bound_metrics if m.linear), None)
         if metric is None:
             return []
-        frame = self._final
-        failed = frame[frame["status"].isin(_values(s for s in Status if s.failed))]
-        answered = frame[_answered(frame) & frame[metric.name].notna()]
-        ordered = answered.sort_values(metric.name, kind="stable", ascending=metric.direction == "lower")
-        picked = [] if ordered.empty else [("best", 0), ("median", len(ordered) // 2), ("worst", len(ordered) - 1)]
-        rows = [(rank, ordered.iloc[at]) for rank, at in dict((at, (rank, at)) for rank, at in picked).values()]
-        rows += [("failed", failed.iloc[0])] if len(failed) else []
-        return [self._pick(rank, record, metric) for rank, record in rows]
+        values = self._values(metric)
+        failed = self._final[(self._model_fault | self._missing)[self._final]]
+        scored = self._final[self._answered[self._final] & np.isfinite(values[self._final])]
+        ordered = scored[np.argsort(values[scored] * (-1 if metric.direction == "higher" else 1), kind="stable")]
+        at = {} if not len(ordered) else {0: "best", len(ordered) // 2: "median", len(ordered) - 1: "worst"}
+        rows = [self._pick(rank, int(ordered[position]), metric) for position, rank in at.items()]
+        return rows + [self._pick("failed", int(record), metric) for record in failed[:1]]
 
-    def estimate_values(self, metric: Metric, frame: pd.DataFrame, statistics: Mapping[str, Any]) -> Estimate:
-        """Interval of any statistics that stand row by row beside ``frame``."""
+    def by_prompt(self, members: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """(prompt, its rows) in order of first appearance; absent structures left out."""
+        members = members[self._owed[members]]
+        prompts = self.column("prompt")[members]
+        for prompt in dict.fromkeys(prompts):
+            yield str(prompt), members[prompts == prompt]
+
+    def estimate(self, metric: Metric, members: NDArray[np.int64], statistics: Mapping[str, NDArray]) -> Estimate:
+        """Interval of statistics that stand row by row beside ``members``."""
         return estimate(
             metric,
             statistics,
-            clusters(frame["patient"].tolist(), frame["case"].tolist()),
+            self._clusters[members],
             self._resamples,
             average=self.task.average,
-            groups=_average_groups(self.task.average, frame),
+            groups=self._average_groups(members),
         )
+
+    def curve(self, metric: str, members: Sequence[int]) -> tuple[float, ...] | None:
+        """A metric's values over these rows, 0 where the model failed; None when one is missing or was not asked for."""
+        status = self._status[members]
+        if not len(members) or not (self._answered | self._model_fault)[members].all():
+            return None
+        values = self.column(metric)[members]
+        fault = np.array([_STATUSES[code].models_fault for code in status])
+        return tuple(0.0 if bad or value != value else float(value) for bad, value in zip(fault, values, strict=True))
 
     def base(self, prompt: str, by: str, group: Mapping[str, Any]) -> dict[str, Any]:
         """What every score row of this cell says of itself."""
@@ -156,12 +189,10 @@ class CellScorer:
             "group": dict(group),
         }
 
-    def _row(
-        self, metric: Metric, prompt: str, by: str, group: Mapping[str, Any], frame: pd.DataFrame
+    def metric_row(
+        self, metric: Metric, prompt: str, by: str, group: Mapping[str, Any], found: Estimate
     ) -> dict[str, Any]:
-        counts = _counts(metric, frame)
-        used = frame[_used(metric, frame, self.task.on_failure)]
-        found = self.estimate_values(metric, used, _statistics(metric, used))
+        """A score row without its counts."""
         return {
             **self.base(prompt, by, group),
             "metric": metric.name,
@@ -169,113 +200,120 @@ class CellScorer:
             "unit": metric.unit,
             "definition": metric.definition or metric.source,
             **found.as_dict(),
-            **counts,
-            "bounds": self._bounds(metric, frame, used),
         }
 
-    def _bounds(self, metric: Metric, frame: pd.DataFrame, used: pd.DataFrame) -> list[float | None] | None:
+    def _row(
+        self, metric: Metric, prompt: str, by: str, group: Mapping[str, Any], members: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        used = self._used(metric, members)
+        found = self.estimate(metric, used, self._statistics(metric, used))
+        row = self.metric_row(metric, prompt, by, group, found)
+        return row | self._counts(metric, members) | {"bounds": self._bounds(metric, members, used)}
+
+    def _pick(self, rank: str, record: int, metric: Metric) -> dict[str, Any]:
+        row = self.cell.frame.iloc[record]
+        unit = f" {metric.unit}" if metric.unit else ""
+        return {
+            **self.base(str(row["prompt"]), "", {}),
+            "round": int(row["round"]),
+            "sample": int(row["sample"]),
+            "seed": int(row["seed"]),
+            "case": row["case"],
+            "structure": row["structure"],
+            "rank": rank,
+            "shown": row["error"] if rank == "failed" else f"{metric.name} {row[metric.name]:.3f}{unit}",
+        }
+
+    def _groups(self, members: NDArray[np.int64], by: str) -> Iterator[tuple[dict[str, Any], NDArray[np.int64]]]:
+        if not by:
+            yield {}, members
+            return
+        names = columns_of(by)
+        labels = list(zip(*([_label(v) for v in self.column(name)[members]] for name in names), strict=True))
+        positions: dict[tuple, list[int]] = {}
+        for position, label in enumerate(labels):
+            positions.setdefault(label, []).append(position)
+        for label in sorted(positions, key=lambda values: [str(value) for value in values]):
+            yield dict(zip(names, label, strict=True)), members[positions[label]]
+
+    def _values(self, metric: Metric) -> NDArray:
+        """The first field of a metric's statistic: missing (NaN or None) where there is none."""
+        return self.column(statistic_column(metric.name, next(iter(metric.statistic))))
+
+    def _there(self, metric: Metric, members: NDArray[np.int64]) -> NDArray[np.bool_]:
+        values = self._values(metric)[members]
+        return np.array([value is not None and value == value for value in values], dtype=bool)
+
+    def _used(self, metric: Metric, members: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows that enter the mean: the model's own answers and, unless excluded, its failures at their worst value."""
+        taken = self._answered if self.task.on_failure != "worst" else self._answered | self._model_fault
+        return members[taken[members] & self._there(metric, members)]
+
+    def _statistics(self, metric: Metric, members: NDArray[np.int64]) -> dict[str, NDArray]:
+        return {name: self.column(statistic_column(metric.name, name))[members] for name in metric.statistic}
+
+    def _counts(self, metric: Metric, members: NDArray[np.int64]) -> dict[str, Any]:
+        """What stands beside a score: failures by cause, values undefined by rule, records missing."""
+        status = self._status[members]
+        failed = (self._model_fault | self._missing)[members]
+        unmeasured = members[self._answered[members] & ~self._there(metric, members)]
+        rules = self.column(rule_column(metric.name))[unmeasured] if len(unmeasured) else []
+        return {
+            "records": len(members),
+            "failed": _counted(str(_STATUSES[code]) for code in status[failed]),
+            "failed_cases": len(set(self.column("case")[members[failed]])),
+            "undefined": _counted(str(rule or "undefined") for rule in rules),
+            "missing": int(self._missing[members].sum()),
+            "not_covered": int((status == _STATUSES.index(Status.NOT_COVERED)).sum()),
+        }
+
+    def _bounds(
+        self, metric: Metric, members: NDArray[np.int64], used: NDArray[np.int64]
+    ) -> list[float | None] | None:
         """The score if all that is missing were worst, and if it were best; None when nothing is missing."""
-        missing = frame[frame["status"].isin(_MISSING + (_MODEL if self.task.on_failure == "bounds" else []))]
-        if missing.empty or not metric.linear:
+        open_ = self._missing | self._model_fault if self.task.on_failure == "bounds" else self._missing
+        missing = members[open_[members]]
+        if not len(missing) or not metric.linear:
             return None
-        average = self.task.average
         ends = bounds(
             metric,
-            _statistics(metric, used),
+            self._statistics(metric, used),
             len(missing),
             *(end if np.isfinite(end) else 0.0 for end in metric.range),
-            average=average,
-            groups=_average_groups(average, used),
-            missing_groups=_average_groups(average, missing),
+            average=self.task.average,
+            groups=self._average_groups(used),
+            missing_groups=self._average_groups(missing),
         )
         return [end if np.isfinite(limit) else None for end, limit in zip(ends, metric.range, strict=True)]
 
-    def _pick(self, rank: str, record: Any, metric: Metric) -> dict[str, Any]:
-        value = record[metric.name]
-        shown = record["error"] if rank == "failed" else f"{metric.name} {value:.3f}{' ' + metric.unit if metric.unit else ''}"
-        key = {name: record[name] for name in ("prompt", "round", "sample")}
-        return {
-            **self.base(str(record["prompt"]), "", {}),
-            **{k: v if isinstance(v, str) else int(v) for k, v in key.items()},
-            "seed": int(record["seed"]),
-            "case": record["case"],
-            "structure": self.cell.frame.loc[record.name, "structure"],
-            "rank": rank,
-            "shown": shown,
-        }
+    def _average_groups(self, members: NDArray[np.int64]) -> NDArray | None:
+        column = {"cases": "case", "structures": "structure"}.get(self.task.average)
+        return None if column is None else self.column(column)[members]
 
 
-def _values(statuses: Iterable[Status]) -> list[str]:
-    return [str(status) for status in statuses]
+_STATUSES = list(Status)
 
 
-_ANSWERED = _values(s for s in Status if s.answered)
-_MODEL = _values(s for s in Status if s.models_fault)
-_MISSING = _values(s for s in Status if s.missing)
+def _is(codes: NDArray[np.int64], rule: Callable[[Status], bool]) -> NDArray[np.bool_]:
+    return np.array([rule(status) for status in _STATUSES], dtype=bool)[codes]
 
 
-def _answered(frame: pd.DataFrame) -> pd.Series:
-    return frame["status"].isin(_ANSWERED)
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return dict(sorted(counts.items()))
 
 
-def _first_field(metric: Metric) -> str:
-    field_name = next(iter(metric.statistic))
-    return metric.name if field_name == "value" else f"{metric.name}.{field_name}"
-
-
-def _used(metric: Metric, frame: pd.DataFrame, on_failure: str) -> pd.Series:
-    """Rows that enter the mean: the model's own answers and, unless excluded, its failures at their worst value."""
-    taken = _answered(frame) if on_failure != "worst" else _answered(frame) | frame["status"].isin(_MODEL)
-    return taken & frame[_first_field(metric)].notna()
-
-
-def _statistics(metric: Metric, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {f: frame[metric.name if f == "value" else f"{metric.name}.{f}"].to_numpy() for f in metric.statistic}
-
-
-def _counts(metric: Metric, frame: pd.DataFrame) -> dict[str, Any]:
-    """What stands beside a score: failures by cause, values undefined by rule, records missing or absent."""
-    status = frame["status"]
-    failed = status[status.isin(_MODEL) | status.isin(_MISSING)]
-    unmeasured = frame[_answered(frame) & frame[_first_field(metric)].isna()]
-    rules = unmeasured[f"{metric.name}.rule"].fillna("undefined")
-    return {
-        "records": len(frame),
-        "failed": {str(k): int(v) for k, v in failed.value_counts().sort_index().items()},
-        "failed_cases": int(frame.loc[failed.index, "case"].nunique()),
-        "undefined": {str(k): int(v) for k, v in rules.value_counts().sort_index().items()},
-        "missing": int(status.isin(_MISSING).sum()),
-        "not_covered": int((status == Status.NOT_COVERED).sum()),
-    }
-
-
-def _final_rounds(frame: pd.DataFrame) -> pd.DataFrame:
-    """The last round of every prompt setting."""
-    last = frame.groupby("prompt")["round"].transform("max")
-    return frame[frame["round"] == last]
-
-
-def _by_prompt(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    owed = frame[frame["status"] != Status.UNDEFINED]  # structures absent in the reference were never asked for
-    for prompt, part in owed.groupby("prompt", sort=False):
-        yield str(prompt), part
-
-
-def _groups(frame: pd.DataFrame, by: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    if not by:
-        yield {}, frame
-        return
-    names = list(columns_of(by))
-    for values, part in frame.groupby(names, sort=True, dropna=False):
-        yield {name: _label(value) for name, value in zip(names, values, strict=True)}, part
+def _final_rounds(prompts: NDArray, rounds: NDArray) -> NDArray[np.int64]:
+    """Row numbers of the last round of every prompt setting."""
+    last: dict[str, int] = {}
+    for prompt, number in zip(prompts, rounds, strict=True):
+        last[prompt] = max(last.get(prompt, 0), number)
+    return np.flatnonzero([last[p] == r for p, r in zip(prompts, rounds, strict=True)])
 
 
 def _label(value: Any) -> Any:
     if value is None or value != value:
         return "(none)"
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _average_groups(average: str, frame: pd.DataFrame) -> NDArray | None:
-    column = {"cases": "case", "structures": "structure"}.get(average)
-    return None if column is None else frame[column].to_numpy(dtype=object)

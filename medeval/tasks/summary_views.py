@@ -18,12 +18,18 @@ GALLERY_MODELS = 8  # pictures of at most so many models a dataset: a report is 
 def build_views(task: Task, scores: Sequence[Row], curves: Sequence[Row], picks: Sequence[Row]) -> list[View]:
     """The report's views of one task."""
     views: list[View] = []
+    sessions = [row for row in scores if "curve" in row]
+    scores = [row for row in scores if "curve" not in row]
     for dataset in dict.fromkeys(row["dataset"] for row in scores):
         mine = [row for row in scores if row["dataset"] == dataset]
         for by in ("", *task.by):
             rows = [row for row in mine if row["by"] == by]
             if rows:
                 views.append(score_table(f"{task.label} on {dataset}" + (f", by {by}" if by else ""), rows, task.ladder))
+        clicked = [row for row in sessions if row["dataset"] == dataset]
+        if clicked:
+            title = f"Click sessions of {task.label} on {dataset}, by {clicked[0]['curve']}"
+            views.append(score_table(title, clicked, task.ladder))
         views += _curves(task, dataset, [row for row in curves if row["dataset"] == dataset])
     if picks:
         views.append(_gallery(task, picks))

@@ -14,7 +14,11 @@ from medeval.types.work import Key
 
 @dataclass(frozen=True)
 class Column:
-    """A table column. kind: how cells are drawn; ``interval`` cells are dicts {value, low, high, n, ...}."""
+    """A table column. kind: how cells are drawn.
+
+    ``interval`` cells are dicts: value, low, high; n, patients (None: unknown), failed and missing counts; bounds (the
+    score if all that is missing were worst, and best); note (parts separated by "; "). All but value may be absent.
+    """
 
     name: str
     title: str = ""
@@ -25,7 +29,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of plain values by column name; a row may hold ``_baseline: True`` and ``_group: str``."""
+    """Rows of plain values by column name; a row may hold ``_baseline: True``, ``_group: str`` and ``_tags: list of str``."""
 
     title: str
     columns: Sequence[Column]

@@ -11,7 +11,9 @@ from medeval.types import DataError
 
 IMAGE = np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7)
 LABELS = (IMAGE % 3).astype(np.uint8)
-AFFINE = np.array([[-1.0, 0, 0, 10], [0, -2.0, 0, 20], [0, 0, 3.0, -5], [0, 0, 0, 1]])  # LPS order, as many scanners write
+AFFINE = np.array(
+    [[-1.0, 0, 0, 10], [0, -2.0, 0, 20], [0, 0, 3.0, -5], [0, 0, 0, 1]]
+)  # LPS order, as many scanners write
 
 
 def moved(by_voxels):
@@ -48,7 +50,9 @@ def test_a_difference_names_both_grids_and_the_way_out(tmp_path, nifti):
 
 def test_trust_array_takes_the_array_in_the_images_own_order(tmp_path, nifti):
     grid = read_grid(nifti(tmp_path / "i.nii.gz", IMAGE, AFFINE))
-    path = nifti(tmp_path / "m.nii.gz", LABELS, np.eye(4))  # the header says RAS; the array is stored like the image
+    path = nifti(
+        tmp_path / "m.nii.gz", LABELS, np.eye(4)
+    )  # the header says RAS; the array is stored like the image
     array, notes = read_mask_like(path, grid, "trust-array")
     np.testing.assert_array_equal(array, LABELS[::-1, ::-1])
     assert notes.startswith("trust-array: same shape, corners up to")
@@ -88,7 +92,7 @@ def test_resampling_that_leaves_nothing_is_an_error(tmp_path, nifti):
 @pytest.mark.parametrize("rule", ["error", "resample", "trust-array"])
 def test_pictures_of_another_size_never_pass(tmp_path, png, rule):
     grid = read_grid(png(tmp_path / "i.png", np.zeros((8, 9), np.uint8)))
-    with pytest.raises(DataError, match="9x8.*8x9"):
+    with pytest.raises(DataError, match=r"9x8.*8x9"):
         read_mask_like(png(tmp_path / "m.png", np.zeros((9, 8), np.uint8)), grid, rule)
 
 
@@ -113,7 +117,10 @@ def test_a_one_slice_volume_can_be_trusted_for_a_picture(tmp_path, png, nifti):
 
 
 def test_channels_on_different_grids_are_refused_and_never_resampled(tmp_path, nifti):
-    paths = [nifti(tmp_path / "a_0000.nii.gz", IMAGE, AFFINE), nifti(tmp_path / "a_0001.nii.gz", IMAGE, moved(3))]
+    paths = [
+        nifti(tmp_path / "a_0000.nii.gz", IMAGE, AFFINE),
+        nifti(tmp_path / "a_0001.nii.gz", IMAGE, moved(3)),
+    ]
     for rule in ("error", "resample"):
         with pytest.raises(DataError, match=r"a_0001.nii.gz: this channel lies on another grid"):
             read_image(paths, on_grid_mismatch=rule)
@@ -126,4 +133,7 @@ def test_the_tolerance_is_measured_at_the_farthest_corner(tmp_path, nifti):
     a = read_grid(nifti(tmp_path / "a.nii.gz", np.zeros((100, 4, 4), np.uint8), np.eye(4)))
     b = read_grid(nifti(tmp_path / "b.nii.gz", np.zeros((100, 4, 4), np.uint8), np.diag([1.001, 1, 1, 1])))
     assert not same_grid(a, b)  # 0.1% of 100 voxels
-    assert same_grid(a, read_grid(nifti(tmp_path / "c.nii.gz", np.zeros((100, 4, 4), np.uint8), np.diag([1.0001, 1, 1, 1]))))
+    assert same_grid(
+        a,
+        read_grid(nifti(tmp_path / "c.nii.gz", np.zeros((100, 4, 4), np.uint8), np.diag([1.0001, 1, 1, 1]))),
+    )

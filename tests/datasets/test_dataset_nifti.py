@@ -217,5 +217,7 @@ def test_labels_of_any_type_become_the_smallest_integers(tmp_path, nifti, kind):
 
 
 def test_rounding_of_a_scaled_header_is_no_fraction(tmp_path, nifti):
-    array, _ = read_labels(nifti(tmp_path / "l.nii.gz", np.array([0, 2.9999998, 1], np.float64).reshape(3, 1, 1)))
+    array, _ = read_labels(
+        nifti(tmp_path / "l.nii.gz", np.array([0, 2.9999998, 1], np.float64).reshape(3, 1, 1))
+    )
     assert array.ravel().tolist() == [0, 3, 1]

@@ -25,7 +25,10 @@ def deep_colour_png(path):
     rows = b"".join(b"\0" + struct.pack(">6H", 0x1234, 0x5678, 0x9ABC, 1, 2, 3) for _ in range(2))
     header = struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)
     path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
     )
 
 
@@ -69,7 +72,13 @@ def test_a_palette_is_colour_in_an_image_and_an_index_in_a_mask(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "picture", [GREY, np.dstack([GREY] * 3), np.dstack([GREY, GREY, GREY, np.full_like(GREY, 9)]), GREY.astype(np.uint16)]
+    "picture",
+    [
+        GREY,
+        np.dstack([GREY] * 3),
+        np.dstack([GREY, GREY, GREY, np.full_like(GREY, 9)]),
+        GREY.astype(np.uint16),
+    ],
 )
 def test_a_mask_of_equal_channels_is_one_array_of_values(tmp_path, png, picture):
     np.testing.assert_array_equal(read_labels(png(tmp_path / "m.png", picture))[0], GREY)
@@ -83,7 +92,10 @@ def test_a_colourful_mask_is_refused(tmp_path, png):
 @pytest.mark.parametrize("high", [1, 255, 7])
 def test_a_binary_mask_has_zero_and_one_other_value(tmp_path, png, high):
     mask = np.array([[0, high], [0, 0]], np.uint8)
-    assert as_binary(read_labels(png(tmp_path / "m.png", mask))[0], tmp_path / "m.png").tolist() == [[False, True], [False, False]]
+    assert as_binary(read_labels(png(tmp_path / "m.png", mask))[0], tmp_path / "m.png").tolist() == [
+        [False, True],
+        [False, False],
+    ]
 
 
 @pytest.mark.parametrize("values", [[0, 1, 2], [100, 200, 0], [1, 2, 1]])

@@ -69,7 +69,7 @@ def test_what_cannot_be_resolved_says_why(tmp_path, reference, message):
 
 
 def test_siblings_are_importable_but_the_folder_does_not_stay_on_the_path(tmp_path):
-    write(tmp_path, model="from helper_net import SIZE\nclass Model: size = SIZE", helper_net="SIZE = 3")
+    write(tmp_path, model="from sibling_net import SIZE\nclass Model: size = SIZE", sibling_net="SIZE = 3")
     assert resolve(GROUP, "model.py:Model", tmp_path).size == 3
     assert str(tmp_path) not in sys.path
 

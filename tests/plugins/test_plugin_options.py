@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from medeval.plugins import OptionsError, build, options_of, path_options, resolve, validate_options
 from medeval.types import PluginError
@@ -44,6 +45,25 @@ class Files(BaseModel):
 
 class Loose(BaseModel):
     size: int = 1
+
+
+class Abstract(ABC):
+    @abstractmethod
+    def read(self) -> None: ...
+
+
+class Broken(BaseModel):
+    size: int = 1
+
+    @field_validator("size")
+    @classmethod
+    def _check(cls, size: int) -> int:
+        raise KeyError(size)
+
+
+class Cached:
+    def __init__(self, cache: Path = Path("cache"), size: int = 1) -> None:
+        self.cache = cache
 
 
 @dataclass
@@ -140,6 +160,7 @@ class Swallows(BaseModel):
         (Unwritable, r"Unwritable: an option has a type that a suite cannot write"),
         (Unknown, r"annotation of its options cannot be read: name 'NotThere'"),
         (Swallows, r'extra="allow", which swallows typos'),
+        (Abstract, r"Abstract is abstract and cannot be built: it does not define read"),
         (42, r"42 is neither a class nor a function"),
     ],
 )
@@ -155,6 +176,18 @@ def test_a_pydantic_class_is_its_own_options():
 def test_defaults_are_filled_in_the_order_of_the_signature():
     filled = validate_options(Walker, {"copy": True})
     assert list(filled.items()) == [("beta", 1.0), ("mode", "cg"), ("crop", 3), ("names", []), ("copy", True)]
+
+
+def test_a_validator_that_breaks_is_told_with_its_line():
+    with pytest.raises(
+        OptionsError, match=r"could not be checked: KeyError: 3 \(.*test_plugin_options.py:\d+\)"
+    ):
+        validate_options(Broken, {"size": 3})
+
+
+def test_a_default_path_is_left_to_the_plugin(tmp_path):
+    assert validate_options(Cached, {}, tmp_path) == {"size": 1}
+    assert build(Cached, {}, tmp_path).cache == Path("cache")
 
 
 def test_a_default_that_cannot_be_written_down_is_left_to_the_plugin():

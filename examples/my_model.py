@@ -1,0 +1,26 @@
+"""A promptable model in one file: voxels in the box (or the image) as bright as the clicks, or as the box's median."""
+
+import numpy as np
+
+from medeval.types import Capabilities, Segmentation
+
+
+class MyModel:
+    takes = Capabilities(prompts=frozenset({"box", "points"}), dimensions=frozenset({2, 3}))
+
+    def __init__(self, tolerance: float = 0.1):
+        self.tolerance = tolerance
+
+    def encode(self, image):  # once an image; array is (channel, row, column) or (channel, R, A, S)
+        return image.array[0] / max(1e-9, float(image.array.max()))
+
+    def segment(self, encoded, prompts):  # a batch: one Segmentation a prompt
+        return [Segmentation(self.alike(encoded, prompt)) for prompt in prompts]
+
+    def alike(self, image, prompt):
+        inside = np.ones(image.shape, dtype=bool)
+        if prompt.box is not None:  # half-open, array order
+            inside[...] = False
+            inside[tuple(slice(start, stop) for start, stop in prompt.box.T)] = True
+        clicked = inside if prompt.points is None else tuple(prompt.points[prompt.labels == 1].T)
+        return inside & (np.abs(image - np.median(image[clicked])) < self.tolerance)

@@ -1,0 +1,260 @@
+"""The command line: thin. Every command is one call into the library, imported when the command runs.
+
+Exit codes: 0 fine; 1 it ran, but some cases failed; 2 the user's input is wrong (a message, never a traceback);
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="medeval",
+    help="Evaluate medical foundation models: one YAML suite in; records, scores with intervals and a report out.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no table.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; default runs/NAME.")]
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="A suite: YAML file or registered name (`medeval list suites`).")],
+    out: Out = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override: models.walker.beta=10; repeatable.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that predict.")] = 1,
+    shard: Annotated[str, typer.Option(help="Only every N-th unit: K/N; see `medeval merge`.")] = "1/1",
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Do units again that failed for no fault of the model.")
+    ] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed case.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep-predictions/--no-keep-predictions", help="Keep packed predictions to score again.")
+    ] = True,
+    save_predictions: Annotated[
+        bool, typer.Option("--save-predictions", help="Also write masks as NIfTI or PNG under artifacts/.")
+    ] = False,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
+    quiet: Quiet = False,
+) -> None:
+    """Run a suite, or continue or grow the run that is in the folder."""
+    from medeval import api
+
+    loaded = api.load_suite(suite, set_ or ())
+    parsed = api.Shard.parse(shard)
+    if dry_run:
+        _echo(api.describe(loaded, parsed))
+        return
+    options = api.RunOptions(
+        workers, parsed, retry_errors, fail_fast, keep, save_predictions, report
+    )
+    folder = out or Path("runs") / loaded.name
+    try:
+        done = api.run(loaded, folder, options=options, progress=_progress(quiet))
+    except KeyboardInterrupt:
+        typer.echo(f"\nstopped; what was finished is kept in {folder}. The same command goes on from there.", err=True)
+        raise typer.Exit(130) from None
+    _finished(done, quiet)
+
+
+@app.command()
+def score(
+    folder: Annotated[Path, typer.Argument(help="A run folder with kept predictions.")],
+    metrics: Annotated[list[str] | None, typer.Option("--metrics", "-m", help="Further metrics; repeatable.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score a run's kept predictions again, with further metrics and no model."""
+    from medeval import api
+
+    _finished(api.score(folder, metrics or (), progress=_progress(quiet)), quiet)
+
+
+@app.command(context_settings={"allow_interspersed_args": True})
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Folder of predicted label maps (NIfTI or PNG).")],
+    references: Annotated[Path, typer.Argument(help="Folder of reference label maps, or an nnU-Net dataset.")],
+    metrics: Annotated[
+        list[str] | None, typer.Option("--metrics", "-m", help="Metrics; repeatable, or several after one flag.")
+    ] = None,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option("--label", help="NAME=VALUE of a structure; repeatable.")
+    ] = None,
+    out: Out = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that score.")] = 1,
+    quiet: Quiet = False,
+) -> None:
+    """Score a folder of predictions against references; no suite, no model. Continues where it was stopped."""
+    from medeval import api
+
+    names = tuple(metrics or ()) + tuple(more or ()) or ("dice", "iou", "hd95", "nsd@2mm")
+    done = api.evaluate(
+        predictions,
+        references,
+        out,
+        metrics=names,
+        labels=_labels(labels or ()),
+        options=api.RunOptions(workers=workers),
+        progress=_progress(quiet),
+    )
+    _finished(done, quiet)
+
+
+@app.command()
+def merge(
+    out: Annotated[Path, typer.Argument(help="Folder of the merged run.")],
+    shards: Annotated[list[Path], typer.Argument(help="Run folders of the shards.")],
+    quiet: Quiet = False,
+) -> None:
+    """Put the shards of a run together."""
+    from medeval import api
+
+    _finished(api.merge(out, shards), quiet)
+
+
+@app.command()
+def init(
+    format_: Annotated[str, typer.Argument(metavar="FORMAT", help="nnunet, sa-med2d, image-mask-folder ...")],
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the dataset.")],
+    file: Annotated[Path, typer.Option("--file", "-f", help="The suite to write.")] = Path("suite.yaml"),
+    predictions: Annotated[Path | None, typer.Option(help="Folder of somebody's outputs to compare with.")] = None,
+) -> None:
+    """Write a suite that runs, for a dataset folder."""
+    from medeval import api
+
+    text = api.starter(format_, root, predictions, str(file))
+    try:
+        with file.open("x", encoding="utf-8") as handle:
+            handle.write(text)
+    except FileExistsError:
+        _fail(f"{file} exists already; choose another name with --file")
+    except OSError as error:
+        _fail(f"{file}: cannot be written ({error.strerror})")
+    typer.echo(f"{file} written. Next: medeval run {file}")
+
+
+@app.command("list")
+def list_(
+    what: Annotated[
+        str, typer.Argument(help="adapters, datasets, tasks, metrics, click-rules, suites or all.")
+    ] = "all",
+) -> None:
+    """List what a suite can name."""
+    from medeval import api
+
+    _echo(api.listing(what))
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    by: Annotated[str, typer.Option(help="A group of the suite's `by`, for example `structure`.")] = "",
+) -> None:
+    """Print the score tables of a run."""
+    from medeval import api
+
+    _echo(api.tables(api.Run.open(folder), by))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a suite; editors complete from it."""
+    import json
+
+    from medeval import api
+
+    typer.echo(json.dumps(api.Suite.json_schema(), indent=1))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from medeval import api
+
+    typer.echo(api.package_version())
+
+
+def main() -> None:
+    """Entry point: errors that the user can mend are one message and exit code 2."""
+    from medeval.types.errors import UserError
+
+    try:
+        app()
+    except UserError as error:
+        _say(f"error: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say("stopped")
+        sys.exit(130)
+    except BrokenPipeError:  # `medeval list | head`
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _fail(text: str) -> None:
+    _say(f"error: {text}")
+    raise typer.Exit(2)
+
+
+def _progress(quiet: bool) -> Any:
+    from medeval.engine.progress import progress_for
+
+    return progress_for(quiet)
+
+
+def _finished(done: Any, quiet: bool) -> None:
+    """The tables, where the report is, and the exit code."""
+    from medeval import api
+
+    if not quiet:
+        _echo(api.tables(done))
+        report = done.path / "report.html"
+        typer.echo(f"\nrun: {done.path}" + (f"\nreport: {report}" if report.exists() else ""))
+    failed = api.failures(done)
+    if failed:
+        _say(f"{failed} records failed; their causes stand in the report and in {done.path / 'log.jsonl'}")
+        raise typer.Exit(1)
+
+
+def _echo(items: Any) -> None:
+    """Texts as they are, tables as rich tables on a terminal and as aligned text elsewhere."""
+    from medeval.report import plain_table, render_table
+
+    for item in items:
+        if isinstance(item, str):
+            typer.echo(item)
+        elif sys.stdout.isatty():
+            from rich.console import Console
+
+            Console().print(render_table(item))
+        else:
+            typer.echo(plain_table(item) + "\n")
+
+
+def _labels(given: Any) -> dict[str, Any] | None:
+    labels: dict[str, Any] = {}
+    for text in given:
+        name, _, value = text.rpartition("=")
+        if not name or not value.isdigit():
+            _fail(f"--label {text!r}: write NAME=VALUE, for example --label liver=1")
+        labels[name] = int(value)
+    return labels or None
+
+
+if __name__ == "__main__":
+    main()
