@@ -18,9 +18,8 @@ class MyModel:
         return [Segmentation(self.alike(encoded, prompt)) for prompt in prompts]
 
     def alike(self, image, prompt):
-        inside = np.ones(image.shape, dtype=bool)
+        inside = np.full(image.shape, prompt.box is None)
         if prompt.box is not None:  # half-open, array order
-            inside[...] = False
             inside[tuple(slice(start, stop) for start, stop in prompt.box.T)] = True
-        clicked = inside if prompt.points is None else tuple(prompt.points[prompt.labels == 1].T)
-        return inside & (np.abs(image - np.median(image[clicked])) < self.tolerance)
+        on = () if prompt.points is None else image[tuple(prompt.points[prompt.labels == 1].T)]
+        return inside & (np.abs(image - np.median(on if len(on) else image[inside])) < self.tolerance)

@@ -24,7 +24,9 @@ class ChanVeseInBox:
     baseline: ClassVar[bool] = True
     description: ClassVar[str] = "morphological Chan-Vese within the box"
 
-    def __init__(self, iterations: int = 30, smoothing: int = 1, core: float = 0.8, max_voxels: int = 100_000) -> None:
+    def __init__(
+        self, iterations: int = 30, smoothing: int = 1, core: float = 0.8, max_voxels: int = 100_000
+    ) -> None:
         """iterations: of the contour. smoothing: passes of the curvature operator an iteration.
 
         core: part of the box, from its centre, inside the first contour. max_voxels: see the class.

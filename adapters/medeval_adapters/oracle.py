@@ -25,5 +25,7 @@ class Oracle:
         if key.structure == "*":
             return structures
         if key.structure not in structures.names:
-            raise ModelFailure(f"case {case.id}: no structure {key.structure!r}; {nearest(key.structure, structures.names)}")
+            raise ModelFailure(
+                f"case {case.id}: no structure {key.structure!r}; {nearest(key.structure, structures.names)}"
+            )
         return Segmentation(structures.mask(key.structure))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -53,17 +53,23 @@ class Predictions:
         """
         self.root = existing_folder(Path(root))
         if "{id}" not in pattern or re.search(r"[{}]", re.sub(r"\{(id|structure)\}", "", pattern)):
-            raise PluginError(f"pattern: {pattern!r} must hold {{id}} and may hold {{structure}}, no other braces")
+            raise PluginError(
+                f"pattern: {pattern!r} must hold {{id}} and may hold {{structure}}, no other braces"
+            )
         self.pattern = pattern
         self.labelling = parse_labels(labels, "labels") if labels else None
         self.on_grid_mismatch = on_grid_mismatch
-        self._last: tuple[str, Structures, str] | None = None  # one case is asked for structure after structure
+        self._last: tuple[str, Structures, str] | None = (
+            None  # one case is asked for structure after structure
+        )
 
     def check(self, case_ids: Iterable[str]) -> tuple[list[str], list[str]]:
         """(ids without any file, files below the root that belong to none of the ids), both in order."""
         found = {path: self._id_of(path) for path in sorted(self.root.rglob("*")) if _is_image(path)}
         wanted, held = list(case_ids), set(found.values())
-        extra = [str(path.relative_to(self.root)) for path, case_id in found.items() if case_id not in set(wanted)]
+        extra = [
+            str(path.relative_to(self.root)) for path, case_id in found.items() if case_id not in set(wanted)
+        ]
         return [case_id for case_id in wanted if case_id not in held], extra
 
     def output(self, case: Case, key: Key) -> Segmentation | Structures | Output | Failure:
@@ -74,9 +80,13 @@ class Predictions:
         """
         structures, notes = self._read(case)
         if key.structure != "*" and key.structure not in structures.names:
-            return Failure(case.id, key, Status.NOT_COVERED, f"the predictions have no structure {key.structure!r}")
+            return Failure(
+                case.id, key, Status.NOT_COVERED, f"the predictions have no structure {key.structure!r}"
+            )
         value = structures if key.structure == "*" else Segmentation(structures.mask(key.structure))
-        return Output(case.id, key, value, columns={"notes": join_notes(case.notes, notes)}) if notes else value
+        return (
+            Output(case.id, key, value, columns={"notes": join_notes(case.notes, notes)}) if notes else value
+        )
 
     def _read(self, case: Case) -> tuple[Structures, str]:
         last = self._last
@@ -105,7 +115,9 @@ class Predictions:
         names = case.reference["structures"].names
         files = {name: self._file(case.id, name) for name in names}
         if not any(files.values()):
-            raise ModelFailure(f"no prediction {self._name(case.id, names[0] if names else '*')} in {self.root}")
+            raise ModelFailure(
+                f"no prediction {self._name(case.id, names[0] if names else '*')} in {self.root}"
+            )
         masks, notes = {}, []
         for name, path in files.items():
             if path is not None:

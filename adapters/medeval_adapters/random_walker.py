@@ -49,7 +49,9 @@ class RandomWalker:
 
     def segment(self, encoded: Gray, prompts: Sequence[Prompt]) -> list[Segmentation]:
         """One mask a prompt."""
-        return segment_each(encoded.values.shape, prompts, lambda seeds: self._solve(encoded, seeds), self.core)
+        return segment_each(
+            encoded.values.shape, prompts, lambda seeds: self._solve(encoded, seeds), self.core
+        )
 
     def _solve(self, encoded: Gray, seeds: Seeds) -> NDArray[np.bool_]:
         values = encoded.values[seeds.window]

@@ -52,7 +52,9 @@ class RegionGrowing:
 
     def segment(self, encoded: Gray, prompts: Sequence[Prompt]) -> list[Segmentation]:
         """One mask a prompt."""
-        return segment_each(encoded.values.shape, prompts, lambda seeds: self._grow(encoded, seeds), self.core)
+        return segment_each(
+            encoded.values.shape, prompts, lambda seeds: self._grow(encoded, seeds), self.core
+        )
 
     def _grow(self, encoded: Gray, seeds: Seeds) -> NDArray[np.bool_]:
         values = encoded.values[seeds.window]

@@ -102,7 +102,13 @@ def plant(prompt: Prompt, shape: tuple[int, ...], core: float, margin: float = 0
     background &= ~foreground
     if not foreground.any():
         return None
-    return Seeds(tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True)), foreground, background, on, off)
+    return Seeds(
+        tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True)),
+        foreground,
+        background,
+        on,
+        off,
+    )
 
 
 def keep_seeded(region: NDArray[np.bool_], seeds: Seeds) -> NDArray[np.bool_]:
@@ -124,7 +130,9 @@ def ball(
     point: NDArray[np.int64], shape: tuple[int, ...], radius: int
 ) -> tuple[tuple[slice, ...], NDArray[np.bool_]]:
     """The window around a point and the ball inside it."""
-    near = tuple(slice(max(0, int(p) - radius), min(n, int(p) + radius + 1)) for p, n in zip(point, shape, strict=True))
+    near = tuple(
+        slice(max(0, int(p) - radius), min(n, int(p) + radius + 1)) for p, n in zip(point, shape, strict=True)
+    )
     return near, _squared(np.ogrid[near], point) <= radius**2
 
 

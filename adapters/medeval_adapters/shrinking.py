@@ -43,7 +43,11 @@ class Shrink:
         background = self._blocked(seeds.background).any(axis=axes) & ~foreground
         blocks = np.array(self.blocks)
         return replace(
-            seeds, foreground=foreground, background=background, on=seeds.on // blocks, off=seeds.off // blocks
+            seeds,
+            foreground=foreground,
+            background=background,
+            on=seeds.on // blocks,
+            off=seeds.off // blocks,
         )
 
     def restore(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -56,6 +60,8 @@ class Shrink:
         return fine[tuple(slice(n) for n in self.shape)]
 
     def _blocked(self, values: NDArray) -> NDArray:
-        padded = np.pad(values, [(0, -n % block) for n, block in zip(self.shape, self.blocks, strict=True)], mode="edge")
+        padded = np.pad(
+            values, [(0, -n % block) for n, block in zip(self.shape, self.blocks, strict=True)], mode="edge"
+        )
         pairs = zip(padded.shape, self.blocks, strict=True)
         return padded.reshape([size for n, block in pairs for size in (n // block, block)])

@@ -126,8 +126,8 @@ def _geometry(image: Any, path: Path) -> tuple[Grid, NDArray[np.float64]]:
 
     shape = _volume_shape(image, path)
     affine = np.array(image.affine, dtype=np.float64)
-    affine[:3] *= _TO_MM.get(image.header.get_xyzt_units()[0], 1.0)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    affine[:3] *= _to_mm(image)
+    if _singular(affine):
         raise DataError(f"{path}: the affine is singular or not finite: {np.round(affine[:3], 6).tolist()}")
     forward = orientations.io_orientation(affine)
     turned = affine @ orientations.inv_ornt_aff(forward, shape)
@@ -139,6 +139,22 @@ def _geometry(image: Any, path: Path) -> tuple[Grid, NDArray[np.float64]]:
         source_orientation=_inverse(forward),
     )
     return grid, forward
+
+
+def _to_mm(image: Any) -> float:
+    """Factor of the header's spatial unit, as ITK applies it; a code that is no unit counts as mm, as the missing one does."""
+    try:
+        return _TO_MM.get(image.header.get_xyzt_units()[0], 1.0)
+    except KeyError:
+        return 1.0
+
+
+def _singular(affine: NDArray[np.float64]) -> bool:
+    """True when the axes do not span space: the determinant vanishes beside the product of their lengths."""
+    if not np.isfinite(affine).all():
+        return True
+    axes = affine[:3, :3]
+    return bool(abs(np.linalg.det(axes)) <= 1e-6 * np.prod(np.linalg.norm(axes, axis=0)))
 
 
 def _inverse(orientation: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -101,7 +101,15 @@ def _open(path: Path, *, decode: bool = True) -> Any:
             image.load()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, EOFError, SyntaxError, ValueError, zlib.error, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        EOFError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+        zlib.error,
+        Image.DecompressionBombError,
+    ) as error:
         raise DataError(f"{path}: cannot be read as a picture: {type(error).__name__}: {error}") from error
     return image
 

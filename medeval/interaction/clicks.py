@@ -76,7 +76,9 @@ def first_click(
     mask = np.asarray(mask, dtype=bool)
     click = next_click(np.zeros(mask.shape, dtype=bool), mask, (), rule, rng, spacing)
     if click is None:
-        raise EvaluatorFailure("a click on an empty structure: prompts are drawn only for structures that are present")
+        raise EvaluatorFailure(
+            "a click on an empty structure: prompts are drawn only for structures that are present"
+        )
     return click.point
 
 
@@ -119,4 +121,6 @@ def _region(
     missed = wrong[where] & reference[where]
     earlier = np.asarray(clicked, dtype=np.int64).reshape(-1, wrong.ndim) - box[0]
     inside = ((earlier >= 0) & (earlier < np.array(missed.shape))).all(axis=1)
-    return ErrorRegion(missed, wrong[where] & ~missed, earlier[inside], tuple(float(edge) for edge in spacing))
+    return ErrorRegion(
+        missed, wrong[where] & ~missed, earlier[inside], tuple(float(edge) for edge in spacing)
+    )

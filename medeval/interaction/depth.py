@@ -80,7 +80,9 @@ def _shells(
     shape: tuple[int, ...], steps: NDArray[np.float64], reach: float
 ) -> Iterator[tuple[float, NDArray[np.int64]]]:
     """(distance, flat offsets at that distance), nearest first, up to ``reach``."""
-    spans = [np.arange(-r, r + 1) for r in np.minimum(np.ceil(reach / steps), np.array(shape) - 1).astype(int)]
+    spans = [
+        np.arange(-r, r + 1) for r in np.minimum(np.ceil(reach / steps), np.array(shape) - 1).astype(int)
+    ]
     offsets = np.stack([axis.ravel() for axis in np.meshgrid(*spans, indexing="ij")], axis=1)
     squared = ((offsets * steps) ** 2).sum(axis=1)
     order = np.argsort(squared, kind="stable")

@@ -37,7 +37,9 @@ def tight_box(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """
     box = bounds(np.asarray(mask, dtype=bool))
     if box is None:
-        raise EvaluatorFailure("a box around an empty structure: prompts are drawn only for structures that are present")
+        raise EvaluatorFailure(
+            "a box around an empty structure: prompts are drawn only for structures that are present"
+        )
     return box
 
 

@@ -87,7 +87,7 @@ def _halve(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Half the resolution, True where any voxel of the 2 x 2 (x 2) block is."""
     even = np.pad(mask, [(0, n % 2) for n in mask.shape])
     blocks = even.reshape([size for n in even.shape for size in (n // 2, 2)])
-    return blocks.any(axis=tuple(range(1, blocks.ndim, 2)))
+    return np.asarray(blocks.any(axis=tuple(range(1, blocks.ndim, 2))))
 
 
 def _largest_piece(region: NDArray[np.bool_], neighbours: NDArray | None = None) -> NDArray[np.bool_]:

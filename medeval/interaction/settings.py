@@ -79,7 +79,9 @@ def parse_prompt(text: str) -> PromptSetting:
         return PromptSetting(mask=True)
     if found := _BOX.fullmatch(words):
         jitter, clicks = found.groups()
-        return PromptSetting(box=True, jitter=int(jitter or 0), clicks=_at_least_one(clicks, text) if clicks else 0)
+        return PromptSetting(
+            box=True, jitter=int(jitter or 0), clicks=_at_least_one(clicks, text) if clicks else 0
+        )
     if found := _COUNT.fullmatch(words):
         number = _at_least_one(found[1], text)
         return PromptSetting(points=number) if found[2].startswith("point") else PromptSetting(clicks=number)

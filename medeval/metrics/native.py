@@ -66,9 +66,9 @@ def _walkable(first: Bytes, second: Bytes) -> tuple[tuple[int, ...] | None, tupl
     Returns the order of axes and which of them (in the new order) were flipped, None and () for no change; the arrays.
     """
     last = first.ndim - 1
-    if first.flags.c_contiguous and second.flags.c_contiguous:
-        return None, (), first, second
     strides = first.strides
+    if strides[last] == second.strides[last] == 1:
+        return None, (), first, second
     axes = tuple(sorted(range(first.ndim), key=lambda axis: (-abs(strides[axis]), axis)))
     flipped = tuple(strides[axis] < 0 for axis in axes)
     turn = tuple(slice(None, None, -1) if flip else slice(None) for flip in flipped)

@@ -6,6 +6,7 @@ the entry-point group ``medeval.metrics``; the core has no list of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -52,7 +53,13 @@ def get_metric(name: str) -> Metric:
         metric = parse(name)
         if metric is not None:
             return metric
-    raise MetricError(f"unknown metric {name!r}; {nearest(name, _parsers)}")
+    hint = nearest(_base(name), {_base(pattern) for pattern in _parsers})
+    raise MetricError(f"unknown metric {name!r}; {hint} (`medeval list metrics` shows their parameters)")
+
+
+def _base(name: str) -> str:
+    """A name or pattern without its parameters."""
+    return re.split(r"[\[<@:]", name, maxsplit=1)[0]
 
 
 def registered() -> dict[str, type[Metric]]:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -193,10 +194,9 @@ def _blocks(text: str) -> list[tuple[str, Any]]:
     blocks: list[tuple[str, Any]] = []
     for part in text.split("\n\n"):
         lines = [line.strip() for line in part.splitlines() if line.strip()]
-        if lines and all(line.startswith("- ") for line in lines):
-            blocks.append(("ul", [line[2:] for line in lines]))
-        elif lines:
-            blocks.append(("p", " ".join(lines)))
+        for listed, run in groupby(lines, key=lambda line: line.startswith("- ")):
+            kept = list(run)
+            blocks.append(("ul", [line[2:] for line in kept]) if listed else ("p", " ".join(kept)))
     return blocks
 
 

@@ -36,11 +36,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """Cells in the order of the columns, and the row's tags, shown with its first cell."""
+    """Cells in the order of the columns; the row's tags, shown in cell ``tagged``."""
 
     cells: Sequence[Cell]
     baseline: bool = False
     tags: Sequence[str] = ()
+    tagged: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,15 @@ class Prepared:
 def prepare(table: Table) -> Prepared:
     """Raises ``ValueError`` for an interval cell that is neither None, a number nor a dict."""
     columns, rows = _with_counts(table)
+    columns = [column for column in columns if not _empty(column, rows)] or columns
+    tagged = next((number for number, column in enumerate(columns) if column.name == "model"), 0)
     common = _common_notes(columns, rows)
     notes: dict[str, int] = dict.fromkeys(common, 0)
     counted = {column.name for column in columns} >= {"n"}
     spans = {column.name: _span(column, rows) for column in columns}
     drawn = [
         Row([_cell(row, column, spans[column.name], notes, counted) for column in columns],
-            bool(row.get("_baseline")), [plain(tag) for tag in row.get("_tags", ())])
+            bool(row.get("_baseline")), _tags(row), tagged)
         for row in rows
     ]  # fmt: skip
     keyed = zip((plain(row.get("_group", "")) for row in rows), drawn, strict=True)
@@ -78,6 +81,19 @@ def prepare(table: Table) -> Prepared:
     return Prepared(
         table.title, _with_common(table.note, common), columns, groups, marked, _data(columns, rows)
     )
+
+
+def _empty(column: Column, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """True for a text column in which no row says anything: it is left out."""
+    return (
+        column.kind == "text"
+        and len(rows) > 0
+        and not any(plain(row.get(column.name)).strip() for row in rows)
+    )
+
+
+def _tags(row: Mapping[str, Any]) -> list[str]:
+    return [*(["baseline"] if row.get("_baseline") else []), *(plain(tag) for tag in row.get("_tags", ()))]
 
 
 def _notes(cell: Any) -> list[str]:

@@ -65,9 +65,8 @@ def _heading(column: Column) -> str:
 
 def _texts(row: Row) -> list[str]:
     texts = [_text(cell) for cell in row.cells]
-    tags = [*(["baseline"] if row.baseline else []), *row.tags]
-    if tags and texts:
-        texts[0] += f" ({', '.join(tags)})"
+    if row.tags and texts:
+        texts[row.tagged] += f" ({', '.join(row.tags)})"
     return texts
 
 

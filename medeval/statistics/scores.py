@@ -21,7 +21,7 @@ Average = Literal["records", "cases", "patients", "structures"]
 Floats = NDArray[np.float64]
 
 ESTIMANDS: Mapping[str, str] = {
-    "records": "over all records",
+    "records": "pooled over all records",
     "cases": "mean within a case, then over cases",
     "patients": "mean within a patient, then over patients",
     "structures": "per structure, then mean over structures",

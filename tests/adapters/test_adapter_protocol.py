@@ -145,7 +145,9 @@ def test_the_users_own_points_are_always_right(cls, shape):
     image, truth = blob(shape)
     adapter = cls()
     on, off = np.argwhere(~truth)[5], np.argwhere(truth)[7]
-    (answer,) = adapter.segment(adapter.encode(image), [prompt(truth, box=True, points=[on, off], labels=[1, 0])])
+    (answer,) = adapter.segment(
+        adapter.encode(image), [prompt(truth, box=True, points=[on, off], labels=[1, 0])]
+    )
     assert answer.mask[tuple(on)]
     assert not answer.mask[tuple(off)]
 
@@ -176,7 +178,7 @@ def test_channels_are_averaged(cls):
 
 
 def test_listing_the_adapters_loads_nothing_heavy():
-    modules = "chan_vese floors geodesic oracle predictions random_walker region_growing".split()
+    modules = ["chan_vese", "floors", "geodesic", "oracle", "predictions", "random_walker", "region_growing"]
     code = (
         f"import sys, importlib; [importlib.import_module('medeval_adapters.' + m) for m in {modules}]; "
         "print([m for m in ('skimage', 'torch', 'scipy.ndimage', 'nibabel', 'pandas', 'PIL') if m in sys.modules])"

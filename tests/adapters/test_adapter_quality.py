@@ -24,7 +24,9 @@ def session(adapter, image, truth, clicks, box):
     points, labels = np.empty((0, truth.ndim), int), np.empty(0, int)
     for number in range(clicks + box):
         if number or not box:
-            click = next_click(mask, truth, points, "centre-of-largest-error", rng(number), image.grid.spacing)
+            click = next_click(
+                mask, truth, points, "centre-of-largest-error", rng(number), image.grid.spacing
+            )
             if click is None:
                 scores.append(scores[-1])
                 continue
@@ -134,7 +136,9 @@ def test_the_floors_are_floors():
     rows, columns = np.nonzero(truth)
     assert boxed.mask.sum() == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
     assert boxed.mask[truth].all()
-    (spanned,) = BoxAsMask().segment((40, 46), [prompt(truth, points=[[3, 4], [5, 9], [0, 0]], labels=[1, 1, 0])])
+    (spanned,) = BoxAsMask().segment(
+        (40, 46), [prompt(truth, points=[[3, 4], [5, 9], [0, 0]], labels=[1, 1, 0])]
+    )
     assert np.argwhere(spanned.mask).min(axis=0).tolist() == [3, 4]
     assert spanned.mask.sum() == 3 * 6
     assert not Empty().segment(Empty().encode(image), asked)[0].mask.any()

@@ -38,12 +38,19 @@ def case_of(array, structures=None, case_id="case_1"):
     spacing = (1.5, 2.0, 2.5) if array.ndim == 3 else (1.0, 1.0)
     grid = Grid(array.shape, spacing, affine, "mm" if array.ndim == 3 else "px")
     structures = LabelMap(array, LABELS) if structures is None else structures
-    return Case(case_id, None, {"image": Image(np.zeros((1, *array.shape), np.float32), grid)}, {"structures": structures})
+    return Case(
+        case_id,
+        None,
+        {"image": Image(np.zeros((1, *array.shape), np.float32), grid)},
+        {"structures": structures},
+    )
 
 
 def write_nifti(path, array, affine=None):
     path.parent.mkdir(parents=True, exist_ok=True)
-    nibabel.save(nibabel.Nifti1Image(array, np.diag([1.5, 2.0, 2.5, 1.0]) if affine is None else affine), path)
+    nibabel.save(
+        nibabel.Nifti1Image(array, np.diag([1.5, 2.0, 2.5, 1.0]) if affine is None else affine), path
+    )
 
 
 def test_the_oracle_is_the_reference():
@@ -84,7 +91,9 @@ def test_files_in_another_orientation_land_on_the_cases_axes(tmp_path):
     affine = np.diag([-1.5, 2.0, 2.5, 1.0])
     affine[0, 3] = 1.5 * 5
     write_nifti(tmp_path / "case_1.nii.gz", flipped, affine)
-    np.testing.assert_array_equal(Predictions(tmp_path).output(case_of(label_array()), Key("*")).array, label_array())
+    np.testing.assert_array_equal(
+        Predictions(tmp_path).output(case_of(label_array()), Key("*")).array, label_array()
+    )
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
@@ -122,7 +131,10 @@ def test_a_black_and_white_picture_of_one_structure(tmp_path, white):
     mask = np.zeros((9, 11), bool)
     mask[2:5, 3:9] = True
     Picture.fromarray((mask * white).astype(np.uint8)).save(tmp_path / "case_1.png")
-    for structures in (MaskStack({"polyp": mask}, mask.shape), LabelMap(mask.astype(np.uint8), {"polyp": (1,)})):
+    for structures in (
+        MaskStack({"polyp": mask}, mask.shape),
+        LabelMap(mask.astype(np.uint8), {"polyp": (1,)}),
+    ):
         case = case_of(mask.astype(np.uint8), structures)
         np.testing.assert_array_equal(Predictions(tmp_path).output(case, Key("polyp")).mask, mask)
 

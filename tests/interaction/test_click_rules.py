@@ -108,7 +108,9 @@ def test_an_unknown_rule_names_the_nearest():
 def test_random_clicks_are_uniform_over_missed_and_extra_voxels():
     prediction, reference = box_mask((4, 4), [(0, 1), (0, 3)]), box_mask((4, 4), [(3, 4), (3, 4)])
     found = [click(prediction, reference, "random-in-error", seed=seed) for seed in range(800)]
-    counts = [found.count(c) for c in [Click((0, 0), 0), Click((0, 1), 0), Click((0, 2), 0), Click((3, 3), 1)]]
+    counts = [
+        found.count(c) for c in [Click((0, 0), 0), Click((0, 1), 0), Click((0, 2), 0), Click((3, 3), 1)]
+    ]
     assert sum(counts) == 800
     assert min(counts) > 150
 
@@ -194,7 +196,9 @@ def test_very_large_errors_are_measured_at_half_the_resolution(monkeypatch, seed
     start, stop = tight_box(piece)
     cropped = piece[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
     pad = np.maximum((np.array(cropped.shape) * 0.25).astype(int), 1)
-    depth = ndimage.distance_transform_edt(block_reduce(np.pad(cropped, [(p, p) for p in pad]), (2, 2, 2), np.max))
+    depth = ndimage.distance_transform_edt(
+        block_reduce(np.pad(cropped, [(p, p) for p in pad]), (2, 2, 2), np.max)
+    )
     for axis in range(3):
         depth = depth.repeat(2, axis=axis)
     depth = depth[tuple(slice(p, p + n) for p, n in zip(pad, cropped.shape, strict=True))] * cropped

@@ -32,7 +32,9 @@ def test_the_next_click_is_the_challenges(name):
 @pytest.mark.parametrize("name", CLICKS["boxes"])
 def test_the_box_is_the_challenges(name):
     mask = np.load(FOLDER / "case_cvpr25_clicks.npz")[f"{name}__gt"] > 0
-    for expected in CLICKS["boxes"][name].values():  # images of these sides are too small for the random widening
+    for expected in CLICKS["boxes"][
+        name
+    ].values():  # images of these sides are too small for the random widening
         assert middle_slice_box(mask, rng(0), axis=0).tolist() == half_open(expected).tolist()
 
 

@@ -71,7 +71,12 @@ def test_the_same_generator_draws_the_same():
 
 @pytest.mark.parametrize(
     "draw",
-    [tight_box, lambda m: jittered_box(m, rng(0), 2), lambda m: draw_points(m, 1, rng(0)), lambda m: middle_slice_box(m, rng(0))],
+    [
+        tight_box,
+        lambda m: jittered_box(m, rng(0), 2),
+        lambda m: draw_points(m, 1, rng(0)),
+        lambda m: middle_slice_box(m, rng(0)),
+    ],
 )
 def test_an_empty_structure_cannot_be_prompted(draw):
     with pytest.raises(EvaluatorFailure, match="empty structure"):
@@ -81,5 +86,7 @@ def test_an_empty_structure_cannot_be_prompted(draw):
 def test_the_middle_slice_box_widens_with_the_image_side():
     mask = np.zeros((256, 512, 9), bool)
     mask[100:110, 200:210, 2:5] = True
-    widened = {tuple((middle_slice_box(mask, rng(seed)) - tight_box(mask)).ravel().tolist()) for seed in range(60)}
+    widened = {
+        tuple((middle_slice_box(mask, rng(seed)) - tight_box(mask)).ravel().tolist()) for seed in range(60)
+    }
     assert widened == {(-s, -2 * s, 0, s, 2 * s, 0) for s in range(6)}

@@ -26,7 +26,9 @@ def test_a_setting_says_its_label_kinds_and_rounds(text, label, kinds, rounds):
     assert (setting.label, setting.kinds, setting.rounds) == (label, kinds, rounds)
 
 
-@pytest.mark.parametrize("text", ["box", "box jitter 4", "3 points", "7 clicks", "box jitter 1 + 2 clicks", "mask"])
+@pytest.mark.parametrize(
+    "text", ["box", "box jitter 4", "3 points", "7 clicks", "box jitter 1 + 2 clicks", "mask"]
+)
 def test_the_label_reads_back_as_the_same_setting(text):
     setting = parse_prompt(text)
     assert parse_prompt(setting.label) == setting

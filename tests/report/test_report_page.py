@@ -169,6 +169,20 @@ def test_an_empty_report_is_a_page() -> None:
     assert "No pictures." in page.text
 
 
+def test_a_text_may_mix_paragraphs_and_lists() -> None:
+    html = render_report("t", [Section("s", (), "First\nline.\n- one\n- two\nAfter.\n\nLast.")], {}, picture)
+    tags = [tag for tag, _ in Page(html[html.index("<main") :]).tags if tag in ("p", "ul", "li")]
+    assert tags == ["p", "ul", "li", "li", "p", "p"]
+    assert "First line." in html
+
+
+def test_a_table_without_rows_says_so() -> None:
+    views = [Table("t", [Column("a")], []), Table("t", [Column("a")], [], "No case failed.")]
+    page = Page(render_report("t", [Section("s", views)], {}, picture))
+    assert page.text.count("Nothing to show.") == page.text.count("No case failed.") == 1
+    assert "table" not in [tag for tag, _ in page.tags]
+
+
 def test_a_broken_picture_is_named() -> None:
     view = Gallery("Cases", [GalleryItem("d", "m", "", 0, "c7", Key(), "", "best")])
     with pytest.raises(

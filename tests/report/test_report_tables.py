@@ -88,6 +88,22 @@ def test_rows_keep_their_groups_and_tags() -> None:
     assert prepared.groups[0][1][1].tags == ["seen in training"]
 
 
+def test_tags_stand_with_the_model_wherever_it_stands() -> None:
+    view = Table(
+        "t",
+        [Column("structure"), Column("model")],
+        [{"structure": "liver", "model": "box", "_baseline": True}],
+    )
+    assert "liver      box (baseline)" in plain_table(view)
+
+
+def test_a_text_column_without_any_text_is_left_out() -> None:
+    rows = [{"model": "a", "note": "", "odd": None}, {"model": "b"}]
+    assert [
+        c.name for c in prepare(Table("t", [Column("model"), Column("note"), Column("odd")], rows)).columns
+    ] == ["model"]
+
+
 def test_data_for_a_csv_keeps_full_precision_and_both_ends() -> None:
     data = prepare(table(cell(), None)).data
     assert data["columns"] == ["model", "dice", "dice_low", "dice_high"]

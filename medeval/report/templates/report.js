@@ -50,6 +50,7 @@ function csv(data) {
 
 for (const holder of document.querySelectorAll("div.table")) {
   const table = holder.querySelector("table");
+  if (!table) continue;
   [...table.tHead.rows[0].cells].forEach((heading, column) => {
     const label = heading.querySelector(".heading");
     const button = document.createElement("button");

@@ -99,5 +99,8 @@ def test_volume_similarity_is_the_unsigned_one(case):
     ours = compare_masks(*masks(case), ["volume_similarity"])["volume_similarity"]
     for peer, key in (("seg_metrics_fully_connected", "vs"), ("simpleitk", "volume_similarity_signed")):
         signed = finite(values[peer].get(key))
+        if case == "3d_full_vs_full" and peer.startswith("seg_metrics"):
+            assert signed == 1.0  # its answer for two masks that fill the image; its own formula gives 0
+            continue
         if signed is not None:  # 2 (|B|-|A|) / (|A|+|B|), another quantity of the same name
             assert ours == pytest.approx(1.0 - abs(signed) / 2.0, rel=1e-6)
