@@ -37,7 +37,8 @@ def find_suite(reference: str | Path) -> Path:
     )
 
 
-def _in_package(value: str, reference: str) -> Path:
+def packaged_file(value: str) -> Path:
+    """The file of an entry-point value ``package:file.yaml``. Raises ``SuiteError`` when it is not there."""
     package, _, file = value.partition(":")
     try:
         spec = find_spec(package.strip())
@@ -49,4 +50,11 @@ def _in_package(value: str, reference: str) -> Path:
         if path.is_file():
             return path
     reason = f"package {package!r} has no file {file!r}" if folders else f"there is no package {package!r}"
-    raise SuiteError(f"suite {reference!r} ({value}): {reason}")
+    raise SuiteError(reason)
+
+
+def _in_package(value: str, reference: str) -> Path:
+    try:
+        return packaged_file(value)
+    except SuiteError as error:
+        raise SuiteError(f"suite {reference!r} ({value}): {error}") from None

@@ -228,4 +228,4 @@ def test_metric_names():
     with pytest.raises(MetricError, match="threads must be at least 1"):
         compare_label_maps(mask(), mask(), (1, 1, 1), threads=0)
     with pytest.raises(MetricError, match="connectivity must be one of"):
-        compare_masks(mask()[0], mask()[0], (1, 1), ["pq:26-connected"])
+        compare_masks(mask()[3], mask()[3], (1, 1), ["pq:26-connected"])

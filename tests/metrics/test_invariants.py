@@ -121,11 +121,19 @@ def test_brute_force(pair, surfel):
                     assert side.percentile(percent) == pytest.approx(np.percentile(distances, percent), abs=1e-12)
 
 
+def same_table(one, two):
+    """Equal to 1e-12. Two ways of one length, as (3, 4) and (5, 0) steps of 0.8 mm, may differ in the last bit."""
+    cuts = np.union1d(one.distances, two.distances) * (1 + 1e-12)
+    reached = [[side.within(cut) for cut in cuts] for side in (one, two)]
+    same = one.moment == pytest.approx(two.moment, rel=1e-12) and one.highest == pytest.approx(two.highest, rel=1e-15)
+    return same and reached[0] == pytest.approx(reached[1], rel=1e-12)
+
+
 @pytest.mark.skipif(not COMPILED, reason="the C extension is not built")
 @pytest.mark.parametrize("kind", ["smooth", "noise", "far", "one voxel each"])
 @pytest.mark.parametrize("shape", [(41, 53), (23, 31, 27), (1, 40, 30), (40, 1, 1), (9, 9, 70)])
 def test_compiled_equals_fallback(kind, shape):
-    """Bit for bit in distances, to 1e-12 in sums of areas; any memory order."""
+    """To 1e-12, in any memory order."""
     from scipy.ndimage import gaussian_filter
 
     from medeval.metrics import native
@@ -157,5 +165,4 @@ def test_compiled_equals_fallback(kind, shape):
                     ours = native.surfaces(*these, values, spacing, surfel)
                     theirs = fallback.surfaces(*maps, values, spacing, surfel)
                     for a, b in zip(ours.directions, theirs.directions, strict=True):
-                        assert np.array_equal(a.distances, b.distances)
-                        assert a.weights == pytest.approx(b.weights, rel=1e-12)
+                        assert same_table(a, b)
