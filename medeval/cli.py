@@ -187,19 +187,21 @@ def version() -> None:
 
 def main() -> None:
     """Entry point: errors that the user can mend are one message and exit code 2."""
-    from medeval.types.errors import UserError
-
     try:
         app()
-    except UserError as error:
-        _say(f"error: {error}")
-        sys.exit(2)
     except KeyboardInterrupt:
         _say("stopped")
         sys.exit(130)
     except BrokenPipeError:  # `medeval list | head`
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        from medeval.types.errors import UserError  # here, for it brings numpy, and most commands end well
+
+        if not isinstance(error, UserError):
+            raise
+        _say(f"error: {error}")
+        sys.exit(2)
 
 
 def _say(text: str) -> None:

@@ -53,7 +53,12 @@ def published_tables(name: str) -> list[Table | str]:
 
 
 def _table(data: Published, table: PublishedTable) -> Table:
-    columns = [Column(c, kind="text" if position == 0 else "number") for position, c in enumerate(table.columns)]
-    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    columns = [Column(name) for name in table.columns]
+    rows = [dict(zip(table.columns, map(_as_printed, row), strict=True)) for row in table.rows]
     note = "; ".join(filter(None, [f"source: {table.source}", table.note]))
     return Table(f"Published: {data.title}. {table.title}", columns, rows, note)
+
+
+def _as_printed(cell: Any) -> str:
+    """Two decimals, as papers of the field print percentages."""
+    return f"{cell:.2f}" if isinstance(cell, float) else str(cell)
