@@ -21,7 +21,9 @@ setup(
     ext_modules=[
         Extension(
             "medeval.metrics._kernels",
-            sources=[f"{SOURCES}/{name}.c" for name in ("module", "scan", "codes", "nearest", "tree")],
+            sources=[
+                f"{SOURCES}/{name}.c" for name in ("module", "narrow", "scan", "codes", "nearest", "tree")
+            ],
             depends=[f"{SOURCES}/kernels.h"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             # No contraction to fused multiply-adds: distances must round as numpy's do.

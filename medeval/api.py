@@ -21,7 +21,7 @@ from medeval.runs import Run
 from medeval.suite import Suite
 
 __all__ = [
-    "Plan", "Run", "RunOptions", "Shard", "Suite", "describe", "evaluate", "failures", "listing", "load_suite", "merge",
+    "Plan", "Run", "RunOptions", "Shard", "Suite", "describe", "evaluate", "evaluation_folder", "failures", "listing", "load_suite", "merge",
     "package_version", "run", "score", "starter", "tables",
 ]  # fmt: skip
 
@@ -30,7 +30,11 @@ def load_suite(suite: Suite | Mapping[str, Any] | Path | str, overrides: Sequenc
     """A suite from itself, plain data, a YAML file or a registered name. Raises ``SuiteError``."""
     if isinstance(suite, Suite):
         return suite
-    return Suite.from_dict(suite, overrides=overrides) if isinstance(suite, Mapping) else Suite.load(suite, overrides)
+    return (
+        Suite.from_dict(suite, overrides=overrides)
+        if isinstance(suite, Mapping)
+        else Suite.load(suite, overrides)
+    )
 
 
 def run(
@@ -77,4 +81,9 @@ def evaluate(
     predictions: files of the same names. labels: name -> value(s) where the references do not tell.
     """
     suite = evaluation_suite(Path(predictions), Path(references), tuple(metrics), labels, tuple(by))
-    return run(suite, out or Path("runs") / f"evaluate-{Path(predictions).name}", options=options, progress=progress)
+    return run(suite, out or evaluation_folder(predictions), options=options, progress=progress)
+
+
+def evaluation_folder(predictions: Path | str) -> Path:
+    """Where ``evaluate`` leaves its run unless it is told otherwise."""
+    return Path("runs") / f"evaluate-{Path(predictions).resolve().name}"

@@ -7,6 +7,8 @@ Exit codes: 0 fine; 1 it ran, but some cases failed; 2 the user's input is wrong
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +29,9 @@ Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; d
 
 @app.command()
 def run(
-    suite: Annotated[str, typer.Argument(help="A suite: YAML file or registered name (`medeval list suites`).")],
+    suite: Annotated[
+        str, typer.Argument(help="A suite: YAML file or registered name (`medeval list suites`).")
+    ],
     out: Out = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override: models.walker.beta=10; repeatable.")
@@ -40,7 +44,10 @@ def run(
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed case.")] = False,
     keep: Annotated[
-        bool, typer.Option("--keep-predictions/--no-keep-predictions", help="Keep packed predictions to score again.")
+        bool,
+        typer.Option(
+            "--keep-predictions/--no-keep-predictions", help="Keep packed predictions to score again."
+        ),
     ] = True,
     save_predictions: Annotated[
         bool, typer.Option("--save-predictions", help="Also write masks as NIfTI or PNG under artifacts/.")
@@ -56,36 +63,38 @@ def run(
     if dry_run:
         _echo(api.describe(loaded, parsed))
         return
-    options = api.RunOptions(
-        workers, parsed, retry_errors, fail_fast, keep, save_predictions, report
-    )
+    options = api.RunOptions(workers, parsed, retry_errors, fail_fast, keep, save_predictions, report)
     folder = out or Path("runs") / loaded.name
-    try:
+    with _stoppable(folder):
         done = api.run(loaded, folder, options=options, progress=_progress(quiet))
-    except KeyboardInterrupt:
-        typer.echo(f"\nstopped; what was finished is kept in {folder}. The same command goes on from there.", err=True)
-        raise typer.Exit(130) from None
     _finished(done, quiet)
 
 
 @app.command()
 def score(
     folder: Annotated[Path, typer.Argument(help="A run folder with kept predictions.")],
-    metrics: Annotated[list[str] | None, typer.Option("--metrics", "-m", help="Further metrics; repeatable.")] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option("--metrics", "-m", help="Further metrics; repeatable.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Score a run's kept predictions again, with further metrics and no model."""
     from medeval import api
 
-    _finished(api.score(folder, metrics or (), progress=_progress(quiet)), quiet)
+    with _stoppable(folder):
+        done = api.score(folder, metrics or (), progress=_progress(quiet))
+    _finished(done, quiet)
 
 
 @app.command(context_settings={"allow_interspersed_args": True})
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Folder of predicted label maps (NIfTI or PNG).")],
-    references: Annotated[Path, typer.Argument(help="Folder of reference label maps, or an nnU-Net dataset.")],
+    references: Annotated[
+        Path, typer.Argument(help="Folder of reference label maps, or an nnU-Net dataset.")
+    ],
     metrics: Annotated[
-        list[str] | None, typer.Option("--metrics", "-m", help="Metrics; repeatable, or several after one flag.")
+        list[str] | None,
+        typer.Option("--metrics", "-m", help="Metrics; repeatable, or several after one flag."),
     ] = None,
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     labels: Annotated[
@@ -99,15 +108,17 @@ def evaluate(
     from medeval import api
 
     names = tuple(metrics or ()) + tuple(more or ()) or ("dice", "iou", "hd95", "nsd@2mm")
-    done = api.evaluate(
-        predictions,
-        references,
-        out,
-        metrics=names,
-        labels=_labels(labels or ()),
-        options=api.RunOptions(workers=workers),
-        progress=_progress(quiet),
-    )
+    folder = out or api.evaluation_folder(predictions)
+    with _stoppable(folder):
+        done = api.evaluate(
+            predictions,
+            references,
+            folder,
+            metrics=names,
+            labels=_labels(labels or ()),
+            options=api.RunOptions(workers=workers),
+            progress=_progress(quiet),
+        )
     _finished(done, quiet)
 
 
@@ -120,7 +131,9 @@ def merge(
     """Put the shards of a run together."""
     from medeval import api
 
-    _finished(api.merge(out, shards), quiet)
+    with _stoppable(out):
+        done = api.merge(out, shards)
+    _finished(done, quiet)
 
 
 @app.command()
@@ -128,7 +141,9 @@ def init(
     format_: Annotated[str, typer.Argument(metavar="FORMAT", help="nnunet, sa-med2d, image-mask-folder ...")],
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the dataset.")],
     file: Annotated[Path, typer.Option("--file", "-f", help="The suite to write.")] = Path("suite.yaml"),
-    predictions: Annotated[Path | None, typer.Option(help="Folder of somebody's outputs to compare with.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Folder of somebody's outputs to compare with.")
+    ] = None,
 ) -> None:
     """Write a suite that runs, for a dataset folder."""
     from medeval import api
@@ -201,7 +216,17 @@ def main() -> None:
         if not isinstance(error, UserError):
             raise
         _say(f"error: {error}")
-        sys.exit(2)
+        sys.exit(getattr(error, "exit_code", 2))
+
+
+@contextmanager
+def _stoppable(folder: Path) -> Iterator[None]:
+    """Ctrl-C says how to go on. (Click would turn it into its own ``Abort`` and exit code 1.)"""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say(f"\nstopped; what was finished is kept in {folder}. The same command goes on from there.")
+        raise typer.Exit(130) from None
 
 
 def _say(text: str) -> None:

@@ -12,6 +12,7 @@ from medeval.datasets.images import as_binary, join_notes, read_mask_like
 from medeval.datasets.labels import Labelling, parse_labels
 from medeval.datasets.paths import IMAGES, existing_folder, inside, stem_of, suffix_of
 from medeval.types import (
+    Capabilities,
     Case,
     DataError,
     Failure,
@@ -36,6 +37,7 @@ class Predictions:
     """
 
     source: ClassVar[bool] = True
+    takes: ClassVar[Capabilities] = Capabilities(prompts=frozenset())
     baseline: ClassVar[bool] = False
     description: ClassVar[str] = "a folder of NIfTI or PNG predictions, matched by case id"
 

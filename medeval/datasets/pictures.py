@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from medeval.types import DataError, Grid
 
 
-def read_picture(path: Path) -> tuple[NDArray, str]:
+def read_picture(path: Path, data: bytes | None = None) -> tuple[NDArray, str]:
     """The picture as (C, row, column) and a note of what was changed, "" if nothing.
 
+    data: the file's bytes where they do not lie at ``path`` (a member of an archive).
     Grey stays one channel (8 or 16 bit integer, 32 bit integer, float); RGB is three; palettes become RGB; 1-bit pictures
     become 0 and 255. An alpha channel is dropped, noted unless it is opaque everywhere. Raises ``DataError``.
     """
-    image = _open(path)
+    image = _open(path, data=data)
     note = ""
     if image.mode in ("P", "PA", "CMYK", "YCbCr", "HSV", "LAB", "RGBX", "La", "RGBa"):
         image = image.convert(
@@ -37,12 +38,12 @@ def read_picture(path: Path) -> tuple[NDArray, str]:
     return np.ascontiguousarray(np.moveaxis(_native(array), -1, 0)), note
 
 
-def read_label_picture(path: Path) -> NDArray:
+def read_label_picture(path: Path, data: bytes | None = None) -> NDArray:
     """The picture as one (row, column) array of values: palette pictures give their indices, 1-bit ones 0 and 1.
 
     Colour pictures are read when their channels are equal; alpha is dropped. Raises ``DataError``.
     """
-    image = _open(path)
+    image = _open(path, data=data)
     if image.mode in ("1", "P", "L", "F") or image.mode.startswith("I"):
         return (
             _native(np.asarray(image)).astype(np.uint8) if image.mode == "1" else _native(np.asarray(image))
@@ -54,9 +55,9 @@ def read_label_picture(path: Path) -> NDArray:
     return np.ascontiguousarray(colours[..., 0])
 
 
-def picture_grid(path: Path) -> Grid:
+def picture_grid(path: Path, data: bytes | None = None) -> Grid:
     """Grid of a picture from its header: spacing 1 pixel, for pictures carry none that can be trusted."""
-    image = _open(path, decode=False)
+    image = _open(path, decode=False, data=data)
     return plain_grid((image.height, image.width))
 
 
@@ -89,11 +90,11 @@ def write_png(path: Path, array: NDArray) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _open(path: Path, *, decode: bool = True) -> Any:
+def _open(path: Path, *, decode: bool = True, data: bytes | None = None) -> Any:
     from PIL import Image
 
     try:
-        image = Image.open(path)
+        image = Image.open(path if data is None else io.BytesIO(data))
         if (frames := getattr(image, "n_frames", 1)) > 1:
             raise DataError(f"{path}: holds {frames} pictures; save one a file, or a volume as NIfTI")
         if decode:

@@ -1,4 +1,4 @@
-"""The file-name grammar of SA-Med2D-20M and of its older demo, and the three forms of its index.
+"""The file-name grammar of SA-Med2D-20M and of its older demo.
 
 Release (arXiv 2311.11969, dataset card of OpenGVLab/SA-Med2D-20M)::
 
@@ -13,12 +13,11 @@ Demo and training code (OpenGVLab/SAM-Med2D)::
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
-from medeval.datasets.paths import read_json
 from medeval.types import DatasetError
 
 # Whole names that begin a `modality_sub` field, and the name of the paper's table (section 4 of its statistics).
@@ -30,7 +29,7 @@ MODALITIES: Mapping[str, str] = {
 }  # fmt: skip
 UNKNOWN = "unknown"
 
-_RELEASE_MASK = re.compile(r"(?P<class_id>.+)_(?P<instance>\d{3})")
+_RELEASE_MASK = re.compile(r"(?P<class_id>.+)_(?P<instance>\d{3,})")
 _DEMO_IMAGE = re.compile(r"(?P<case>.+)_(?P<slice>\d+)")
 _DEMO_MASK = re.compile(r"(?P<structure>.+)_(?P<instance>\d{3})")
 _AXIS = re.compile(r"(?P<axis>[xyz])_(?P<slice>\d+)")
@@ -122,34 +121,12 @@ def _modality(field: str) -> tuple[str, str]:
     return head, "" if sub == "00" else sub
 
 
-def read_index(path: Path) -> dict[str, list[str]]:
-    """image entry -> mask entries of one index file, of either direction (image -> masks, or mask -> image).
-
-    Raises ``DatasetError`` naming the file and the key.
-    """
-    table = read_json(path)
-    pairs: dict[str, list[str]] = {}
-    for key, value in table.items():
-        if isinstance(value, str):
-            pairs.setdefault(value, []).append(key)
-        elif isinstance(value, list) and all(isinstance(mask, str) for mask in value):
-            pairs.setdefault(key, []).extend(value)
-        else:
-            raise DatasetError(
-                f"{path}: entry {key!r}: {str(value)[:80]!r} is neither a list of mask paths (image -> masks) "
-                "nor an image path (mask -> image)"
-            )
-    return pairs
-
-
-def read_class_names(path: Path) -> dict[tuple[str, str], str]:
-    """(source, class id) -> class name of ``SAMed2D_v1_class_mapping_id.json``; {} when the file is not there."""
-    if not path.is_file():
-        return {}
+def class_names(table: Iterable[tuple[str, Any]], where: object) -> dict[tuple[str, str], str]:
+    """(source, class id) -> class name of the members of ``SAMed2D_v1_class_mapping_id.json``. Raises ``DatasetError``."""
     names: dict[tuple[str, str], str] = {}
-    for source, classes in read_json(path).items():
+    for source, classes in table:
         if not isinstance(classes, dict):
-            raise DatasetError(f"{path}: entry {source!r} must be an object {{class name: id}}")
+            raise DatasetError(f"{where}: entry {source!r} must be an object {{class name: id}}")
         names |= {(source, str(class_id)): name for name, class_id in classes.items()}
     return names
 

@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from medeval.engine.plan import Plan, PlannedCell
-from medeval.engine.worker import _inputs_only
+from medeval.engine.reading import inputs_only
 from medeval.runs.files import TEMPORARY, attempt
 from medeval.runs.folder import RunFolder
 from medeval.runs.journal import FileJournal
-from medeval.tasks.base import fingerprint_of
 from medeval.tasks.context import Context
 
 
 def prepared(plan: Plan, planned: PlannedCell, folder: RunFolder, model: Any) -> Path | None:
-    """The folder of the cell's prepared artifact, made if it is not there; None when the task prepares nothing."""
+    """The folder of the cell's prepared artifact, made if it is not there; None when the task prepares nothing.
+
+    Raises what the task's ``prepare`` raises; a half-made folder is removed.
+    """
     cell = planned.cell
-    names = cell.task.prepares_from()
-    if not names:
+    if not cell.task.prepares_from():
         return None
-    data = {name: plan.fingerprints[name] for name in names}
-    identity = fingerprint_of({**planned.predict, "datasets": data})
+    identity = planned.predict_hash  # it holds the content of these datasets, the model, the arm and the seed
     target = folder.path / "artifacts" / identity
     if target.is_dir():
         folder.log("prepare", cell=planned.label, artifact=identity, reused=True)
@@ -38,8 +38,11 @@ def _make(plan: Plan, planned: PlannedCell, folder: RunFolder, model: Any, targe
     temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{target.name}")
     attempt(lambda: temporary.mkdir(parents=True), target)
     journal = FileJournal(folder.path / "journal" / f"prepare-{target.name}.jsonl")
-    datasets = plan.datasets if cell.task.uses_labels else _inputs_only(plan.datasets)
-    context = Context(cell.seed, cell.arm, journal, datasets, plan.datasets[cell.dataset].structures)
+    datasets = plan.datasets if cell.task.uses_labels else inputs_only(plan.datasets)
+    structures = plan.datasets[
+        cell.task.prepares_from()[0]
+    ].structures  # never the target's: the artifact is shared
+    context = Context(cell.seed, cell.arm, journal, datasets, structures)
     try:
         cell.task.prepare(model, cell.arm, temporary, context)
         attempt(lambda: temporary.rename(target), target)

@@ -31,10 +31,18 @@ def _plugins(group: str) -> list[Table | str]:
     full = f"medeval.{group}"
     columns = [Column("name"), Column("what"), Column("class")]
     rows = [
-        {"name": name, "what": _what(plugin), "class": names(full)[name], "_baseline": getattr(plugin, "baseline", False)}
+        {
+            "name": name,
+            "what": _what(plugin),
+            "class": names(full)[name],
+            "_baseline": getattr(plugin, "baseline", False),
+        }
         for name, plugin in load_group(full).items()
     ]
-    return [Table(group, columns, rows), *(f"broken: {name}: {reason}" for name, reason in broken(full).items())]
+    return [
+        Table(group, columns, rows),
+        *(f"broken: {name}: {reason}" for name, reason in broken(full).items()),
+    ]
 
 
 def _what(plugin: Any) -> str:
@@ -62,7 +70,10 @@ def _metrics() -> list[Table | str]:
         }
         for pattern, cls in registered().items()
     ]
-    return [Table("metrics", columns, rows), *(f"broken: {n}: {why}" for n, why in broken("medeval.metrics").items())]
+    return [
+        Table("metrics", columns, rows),
+        *(f"broken: {n}: {why}" for n, why in broken("medeval.metrics").items()),
+    ]
 
 
 def _click_rules() -> list[Table | str]:

@@ -21,7 +21,9 @@ def describe(suite: Suite, shard: Shard | None = None) -> list[Table | str]:
         Column("arm"),
         Column("seed", kind="integer"),
         Column("cases", kind="integer"),
-        Column("calls", "model calls", "integer", "an estimate where structures are known only after reading"),
+        Column(
+            "calls", "model calls", "integer", "an estimate where structures are known only after reading"
+        ),
         Column("kept", "predictions", "text", "rough size of the kept predictions"),
     ]
     rows = []

@@ -48,7 +48,9 @@ def evaluation_suite(
                 "labels": dict(labels) if labels else _labels(described, files),
             }
         },
-        "models": {predictions.name: {"adapter": "predictions", "root": str(predictions), "pattern": "{id}" + suffix}},
+        "models": {
+            predictions.name: {"adapter": "predictions", "root": str(predictions), "pattern": "{id}" + suffix}
+        },
         "tasks": [{"task": "segmentation", "metrics": list(metrics), "by": ["structure", *by]}],
     }
     return Suite.from_dict(data, base=Path.cwd())
@@ -76,7 +78,9 @@ def _prediction_folder(folder: Path, references: Mapping[str, Path], described: 
 
 def _images(folder: Path) -> dict[str, Path]:
     """Stem -> file, in order of names."""
-    paths = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".") and suffix_of(p) in IMAGES)
+    paths = sorted(
+        p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".") and suffix_of(p) in IMAGES
+    )
     return {stem_of(path): path for path in paths}
 
 
@@ -96,7 +100,9 @@ def _labels(described: Path | None, files: Mapping[str, Path]) -> dict[str, Any]
         return found
     values = sorted({value for path in files.values() for value in _values(path)})
     if len(values) > 1000:
-        raise DatasetError(f"{next(iter(files.values())).parent}: {len(values)} different values; these are no label maps")
+        raise DatasetError(
+            f"{next(iter(files.values())).parent}: {len(values)} different values; these are no label maps"
+        )
     return {"background": 0, **{f"label {value}": value for value in values}}
 
 

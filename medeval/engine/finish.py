@@ -26,7 +26,9 @@ FAILURES_SHOWN = 50
 
 def finish(plan: Plan, folder: RunFolder, report: bool) -> None:
     """Write summary.json and, if asked, report.html. Both are made from what is in the folder alone."""
-    summaries = [(task, task.summarize(_evidence(plan, folder, task))) for task in plan.suite.tasks if _has(plan, task)]
+    summaries = [
+        (task, task.summarize(_evidence(plan, folder, task))) for task in plan.suite.tasks if _has(plan, task)
+    ]
     write_json(folder.path / "summary.json", _summary(plan, summaries))
     if report:
         title = f"{plan.suite.name}: evaluation report"
@@ -76,7 +78,9 @@ def _evidence(plan: Plan, folder: RunFolder, task: Task) -> Evidence:
         cells: dict[tuple[str, str, str], list[PlannedCell]] = {}
         for planned in plan.cells:
             if planned.cell.task is task:
-                cells.setdefault((planned.cell.dataset, planned.cell.model, planned.cell.arm), []).append(planned)
+                cells.setdefault((planned.cell.dataset, planned.cell.model, planned.cell.arm), []).append(
+                    planned
+                )
         for (dataset, model, arm), group in cells.items():
             paths = [folder.part("records", unit) for planned in group for unit in planned.units]
             frame = read_records([path for path in paths if path.exists()])
@@ -117,7 +121,9 @@ def _sections(plan: Plan, folder: RunFolder, summaries: Sequence[tuple[Task, Sum
     sections = [Section("Scores", overview, _score_text(plan, rows))] if overview else []
     for task, summary in summaries:
         views = [view for view in summary.views if not _is_overview(view, overview)]
-        note = "This task reads labels of the data that it adapts to or trains on." if task.uses_labels else ""
+        note = (
+            "This task reads labels of the data that it adapts to or trains on." if task.uses_labels else ""
+        )
         sections.append(Section(task.label, views, note))
     sections.append(Section("Failures", [_failure_table(plan, folder)]))
     sections.append(Section("Methods", [], _methods(summaries)))
@@ -143,7 +149,9 @@ def _score_text(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
     if any(row["baseline"] for row in rows):
         lines.append("Models tagged baseline are floors, ceilings and classical methods.")
     if plan.shard.count > 1:
-        lines.append(f"This is shard {plan.shard.number}/{plan.shard.count} of a run: scores of a part of the cases.")
+        lines.append(
+            f"This is shard {plan.shard.number}/{plan.shard.count} of a run: scores of a part of the cases."
+        )
     lines += [f"- Not run: {m.task} / {m.dataset} / {m.model}: {m.reason}." for m in plan.misfits]
     return "\n\n".join(lines)
 
@@ -177,7 +185,10 @@ def _methods(summaries: Sequence[tuple[Task, Summary]]) -> str:
     metrics = {metric.name: metric for task, _ in summaries for metric in task.bound_metrics}
     lines = [interval_text()]
     for metric in metrics.values():
-        parts = [metric.definition or metric.source, f"empty masks: {metric.empties}" if metric.empties else ""]
+        parts = [
+            metric.definition or metric.source,
+            f"empty masks: {metric.empties}" if metric.empties else "",
+        ]
         lines.append(f"- {metric.name} ({metric.direction} is better): " + "; ".join(filter(None, parts)))
     lines += [f"On a model's failure: {task.on_failure} ({task.label})." for task, _ in summaries]
     return "\n\n".join(lines[:1]) + "\n\n" + "\n".join(lines[1:])
@@ -227,7 +238,12 @@ class _Pictures:
     def _unit(self, item: GalleryItem) -> tuple[Task, UnitName] | None:
         for planned in self._plan.cells:
             cell = planned.cell
-            if (cell.dataset, cell.model, cell.arm, cell.seed) == (item.dataset, item.model, item.arm, item.seed):
+            if (cell.dataset, cell.model, cell.arm, cell.seed) == (
+                item.dataset,
+                item.model,
+                item.arm,
+                item.seed,
+            ):
                 for unit in planned.units:
                     if item.case_id in unit.case_ids and self._owes(unit, item):
                         return cell.task, unit

@@ -14,10 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from medeval.engine.plan import Plan
-from medeval.types import digest
 
 DISTRIBUTION = "medeval-bench"
-_PACKAGES = ("numpy", "scipy", "scikit-image", "nibabel", "pyarrow", "pydantic", "torch", "monai", "transformers", "openai")
+_PACKAGES = (
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "nibabel",
+    "pyarrow",
+    "pydantic",
+    "torch",
+    "monai",
+    "transformers",
+    "openai",
+)
 
 
 def make_manifest(plan: Plan, before: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -74,12 +84,12 @@ def _now() -> str:
 
 
 def _dataset(plan: Plan, name: str) -> dict[str, Any]:
-    index, prints = plan.datasets[name].index, plan.fingerprints[name]
+    index = plan.datasets[name].index
     known = {info.patient for info in index if info.patient is not None}
     return {
         "cases": len(index),
         "patients": len(known) if index.patients_known else None,
-        "fingerprint": digest(*(f"{case_id}:{prints[case_id]}" for case_id in sorted(index.ids))),
+        "fingerprint": plan.content(name),
     }
 
 
@@ -109,11 +119,16 @@ def _git(base: Path) -> dict[str, Any] | None:
     """Commit of the suite's folder and whether it was changed; None outside of a repository or without git."""
     try:
         commit = _git_says(base, "rev-parse", "HEAD")
-        return {"commit": commit, "changed": bool(_git_says(base, "status", "--porcelain", "--untracked-files=no"))}
+        return {
+            "commit": commit,
+            "changed": bool(_git_says(base, "status", "--porcelain", "--untracked-files=no")),
+        }
     except (OSError, subprocess.SubprocessError):
         return None
 
 
 def _git_says(base: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(base), *words], capture_output=True, text=True, timeout=10, check=True)
+    done = subprocess.run(
+        ["git", "-C", str(base), *words], capture_output=True, text=True, timeout=10, check=True
+    )
     return done.stdout.strip()

@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from medeval.engine.export import EXPORTED, export_predictions
 from medeval.engine.finish import finish
 from medeval.engine.manifest import make_manifest
 from medeval.engine.plan import Plan
-from medeval.runs.files import locked, sweep, writing
+from medeval.runs.files import TEMPORARY, attempt, locked, sweep, writing
 from medeval.runs.folder import RunFolder, open_folder
 from medeval.runs.parts import read_meta
 from medeval.runs.run import Run
@@ -39,7 +40,10 @@ def merge(out: Path, shards: Sequence[Path]) -> Run:
             folder.write_cases(name, list(dataset.index), plan.fingerprints[name])
         folder.write_manifest(make_manifest(plan, folder.manifest()))
         _check_whole(plan, folder)
+        folder.log("merge", shards=[str(source.path) for source in runs])
         finish(plan, folder, report=True)
+        if plan.suite.save_predictions:
+            export_predictions(plan, folder)
     return Run.open(out)
 
 
@@ -47,15 +51,35 @@ def _check(runs: Sequence[Run]) -> None:
     first = runs[0]
     for other in runs[1:]:
         if other.manifest["suite"] != first.manifest["suite"]:
-            raise RunError(f"{other.path} is a run of another suite than {first.path}; shards come from one suite")
+            raise RunError(
+                f"{other.path} is a run of another suite than {first.path}; shards come from one suite"
+            )
+        told = _differing_cells(first, other)
+        if told:
+            raise RunError(f"{other.path} was made otherwise than {first.path}: {told}")
         if other.manifest["datasets"] != first.manifest["datasets"]:
-            raise RunError(f"{other.path} saw other data than {first.path} (the datasets' fingerprints differ)")
+            raise RunError(
+                f"{other.path} saw other data than {first.path} (the datasets' fingerprints differ)"
+            )
+
+
+def _differing_cells(first: Run, other: Run) -> str:
+    """What differs between the models and protocols of two shards of one suite, "" when nothing does."""
+    cells = first.manifest["cells"]
+    for name, cell in other.manifest["cells"].items():
+        before, now = cells.get(name, cell)["predict"], cell["predict"]
+        changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+        if changed:
+            return f"{name}: {changed[0]} was {before.get(changed[0])} there, is {now.get(changed[0])} here"
+    return ""
 
 
 def _check_data(plan: Plan, runs: Sequence[Run]) -> None:
     now = make_manifest(plan, None)["datasets"]
     if now != runs[0].manifest["datasets"]:
-        raise RunError(f"the data have changed since {runs[0].path} was run (the datasets' fingerprints differ)")
+        raise RunError(
+            f"the data have changed since {runs[0].path} was run (the datasets' fingerprints differ)"
+        )
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -66,8 +90,11 @@ def _copy(source: Path, target: Path) -> None:
             with writing(target / kind / path.name) as temporary:
                 shutil.copyfile(path, temporary)
     for path in sorted((source / "artifacts").iterdir()):
-        if not (target / "artifacts" / path.name).exists():
-            shutil.copytree(path, target / "artifacts" / path.name)
+        place = target / "artifacts" / path.name
+        if path.is_dir() and not path.name.startswith(".") and path.name != EXPORTED and not place.exists():
+            partial = place.with_name(f"{TEMPORARY}{place.name}")
+            attempt(lambda path=path, partial=partial: shutil.copytree(path, partial), place)  # type: ignore[misc]
+            attempt(lambda partial=partial, place=place: partial.rename(place), place)  # type: ignore[misc]
 
 
 def _check_whole(plan: Plan, folder: RunFolder) -> None:
@@ -78,5 +105,3 @@ def _check_whole(plan: Plan, folder: RunFolder) -> None:
             f"{len(missing)} of {len(parts)} units are in none of the shards, for example {missing[0].stem}; run the "
             f"missing shards and merge again (what is there was copied to {folder.path})"
         )
-
-

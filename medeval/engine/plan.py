@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from medeval.runs.folder import UnitName
 from medeval.suite import Cell, Suite
 from medeval.tasks.base import Task, fingerprint_of
 from medeval.tasks.summary import columns_of
-from medeval.types import CaseFailure, RunError, SuiteError, digest, nearest
+from medeval.types import RunError, SuiteError, digest, nearest
 
 ADAPTERS = "medeval.adapters"
 DATASETS = "medeval.datasets"
@@ -68,6 +69,12 @@ class PlannedCell:
         return fingerprint_of(self.score)
 
     @property
+    def identity(self) -> list[Any]:
+        """[task, dataset, model, arm, seed]: which cell a part belongs to."""
+        cell = self.cell
+        return [cell.task.label, cell.dataset, cell.model, cell.arm, cell.seed]
+
+    @property
     def name(self) -> str:
         """Unique in a plan: how the manifest calls the cell."""
         return f"{self.label} / seed {self.cell.seed}"
@@ -78,6 +85,27 @@ class PlannedCell:
         cell = self.cell
         parts = [cell.task.label, cell.dataset, cell.model, *([cell.arm] if cell.arm else [])]
         return " / ".join(parts)
+
+
+@dataclass(frozen=True)
+class FirstCase:
+    """What a dataset's first case tells of all. names: what its inputs and reference hold, None when it cannot be read.
+
+    ndim, voxels: of its image, None and 0 where it has none. structures: how many its reference holds, at least 1.
+    """
+
+    names: frozenset[str] | None = None
+    ndim: int | None = None
+    voxels: int = 0
+    structures: int = 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What reading told, by dataset: a plan in a child process need not read it again."""
+
+    fingerprints: Mapping[str, Mapping[str, str]]
+    first: Mapping[str, FirstCase]
 
 
 @dataclass(frozen=True)
@@ -96,9 +124,10 @@ class Plan:
     Raises ``SuiteError`` when a task names a model that cannot do it, or a group that nothing has; ``DatasetError``.
     """
 
-    def __init__(self, suite: Suite, shard: Shard | None = None) -> None:
+    def __init__(self, suite: Suite, shard: Shard | None = None, facts: Facts | None = None) -> None:
         self.suite = suite
         self.shard = shard or Shard()
+        self._facts = facts
         self.datasets: dict[str, Dataset] = {
             name: build(resolve(DATASETS, spec.reference, suite.base), spec.options, suite.base)
             for name, spec in suite.dataset_specs.items()
@@ -119,7 +148,9 @@ class Plan:
             if reason is None:
                 self.cells.append(self._planned(cell))
             elif cell.task.models is not None and cell.task.datasets is not None:
-                complaints.append(f"task {cell.task.label!r} names model {cell.model!r} on dataset {cell.dataset!r}, but {reason}")
+                complaints.append(
+                    f"task {cell.task.label!r} names model {cell.model!r} on dataset {cell.dataset!r}, but {reason}"
+                )
             else:
                 self.misfits.append(Misfit(cell.task.label, cell.dataset, cell.model, reason))
         if complaints:
@@ -129,7 +160,11 @@ class Plan:
             raise SuiteError(f"no model of this suite fits any of its tasks:\n{told}")
 
     def _refusal(self, cell: Cell) -> str | None:
-        return cell.task.refusal(self.classes[cell.model], self._dimensions[cell.dataset])
+        first = self._first[cell.dataset]
+        lacking = [name for name in cell.task.needs if first.names is not None and name not in first.names]
+        if lacking:
+            return f"its cases hold no {' and no '.join(lacking)} (they hold {', '.join(sorted(first.names or ()))})"
+        return cell.task.refusal(self.classes[cell.model], first.ndim)
 
     def _planned(self, cell: Cell) -> PlannedCell:
         spec = self.suite.model_specs[cell.model]
@@ -138,7 +173,10 @@ class Plan:
             for position, unit in enumerate(cell.task.units(self.datasets[cell.dataset].index))
             if self.shard.takes(position)
         ]
+        reference = cell.task.task
         predict = {
+            **({"task.code": source_identity(type(cell.task))} if ":" in reference else {}),
+            **{f"prepared from {name}": self.content(name) for name in cell.task.prepares_from()},
             **{f"task.{k}": v for k, v in cell.task.fingerprint("predict").items()},
             **{f"model.{k}": v for k, v in self._model_identity[cell.model].items()},
             "arm": cell.arm,
@@ -161,9 +199,8 @@ class Plan:
         return found
 
     @cached_property
-    def _dimensions(self) -> dict[str, int | None]:
-        """name -> spatial dimensions of the first case's image; None when it has none or cannot be read."""
-        return {name: _dimensions(dataset) for name, dataset in self.datasets.items()}
+    def _first(self) -> Mapping[str, FirstCase]:
+        return self._facts.first if self._facts else {n: _first_case(d) for n, d in self.datasets.items()}
 
     def _unknown_groups(self, task: Task) -> Iterator[str]:
         known = {*RECORD_GROUPS, *task.columns}
@@ -177,13 +214,25 @@ class Plan:
                     yield f"task {task.label!r}, by: no case has {column!r}; {nearest(column, known)}"
 
     @cached_property
-    def fingerprints(self) -> dict[str, dict[str, str]]:
+    def fingerprints(self) -> Mapping[str, Mapping[str, str]]:
         """dataset -> case id -> content hash. Reads every file once; later from the cache."""
+        if self._facts:
+            return self._facts.fingerprints
         with ThreadPoolExecutor(4) as pool:
             return {
                 name: dict(zip(data.index.ids, pool.map(data.fingerprint, data.index.ids), strict=True))
                 for name, data in self.datasets.items()
             }
+
+    @property
+    def facts(self) -> Facts:
+        """What this plan has read."""
+        return Facts(self.fingerprints, self._first)
+
+    def content(self, dataset: str) -> str:
+        """Hash of all cases of a dataset, whatever their order."""
+        prints = self.fingerprints[dataset]
+        return digest(*(f"{case_id}:{prints[case_id]}" for case_id in sorted(prints)))
 
     def case_fingerprints(self, unit: UnitName) -> dict[str, str]:
         """Content hashes of a unit's cases."""
@@ -197,52 +246,32 @@ class Plan:
     def calls(self, planned: PlannedCell) -> int:
         """Model calls that the cell's units will cost (an estimate where structures are known only after reading)."""
         data = self.datasets[planned.cell.dataset]
-        guess = self._structures_of_first[planned.cell.dataset]
+        guess = self._first[planned.cell.dataset].structures
         ids = [case_id for unit in planned.units for case_id in unit.case_ids]
-        return sum(planned.cell.task.calls(self.classes[planned.cell.model], data.index.info(case_id), guess) for case_id in ids)
-
-    @cached_property
-    def _structures_of_first(self) -> dict[str, int]:
-        return {name: _structures_of_first(dataset) for name, dataset in self.datasets.items()}
+        return sum(
+            planned.cell.task.calls(self.classes[planned.cell.model], data.index.info(case_id), guess)
+            for case_id in ids
+        )
 
     def prediction_bytes(self, planned: PlannedCell) -> int:
         """Rough size of the kept predictions: an output of an image packs to about a two-hundredth of a byte a voxel."""
-        voxels = self._voxels_of_first[planned.cell.dataset]
-        return int(self.calls(planned) * (2_000 + voxels / 200))
-
-    @cached_property
-    def _voxels_of_first(self) -> dict[str, int]:
-        found = {}
-        for name, dataset in self.datasets.items():
-            image = _first_image(dataset)
-            size = 1
-            for side in image.grid.shape if image is not None else (0,):
-                size *= side
-            found[name] = size
-        return found
+        return int(self.calls(planned) * (2_000 + self._first[planned.cell.dataset].voxels / 200))
 
 
-def _first_image(dataset: Dataset) -> Any:
+def _first_case(dataset: Dataset) -> FirstCase:
     try:
-        return dataset.read(dataset.index.ids[0], ("inputs",)).inputs.get("image")
-    except CaseFailure:  # one broken case is told by its own record, when it is read
-        return None
+        case = dataset.read(dataset.index.ids[0])
+    except Exception:  # one broken case is told by its own record, when it is read
+        return FirstCase()
+    names = frozenset({*case.inputs, *case.reference})
+    image, structures = case.inputs.get("image"), case.reference.get("structures")
+    known = dataset.index[0].structures
+    count = len(known) or (len(structures.present()) if structures is not None else 1)
+    return FirstCase(names, getattr(image, "ndim", None), _voxels(image), max(1, count))
 
 
-def _dimensions(dataset: Dataset) -> int | None:
-    image = _first_image(dataset)
-    return None if image is None else image.ndim
-
-
-def _structures_of_first(dataset: Dataset) -> int:
-    first = dataset.index[0]
-    if first.structures:
-        return len(first.structures)
-    try:
-        structures = dataset.read(first.id, ("reference",)).reference.get("structures")
-    except CaseFailure:
-        return 1
-    return len(structures.present()) if structures is not None else 1
+def _voxels(image: Any) -> int:
+    return math.prod(image.grid.shape) if hasattr(image, "grid") else 0
 
 
 def _path_identity(path: Path) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from medeval.engine.plan import Plan, PlannedCell
-from medeval.engine.worker import Job
+from medeval.engine.reading import Job
 from medeval.runs.folder import RunFolder, UnitName
 from medeval.runs.parts import read_meta
 from medeval.types import RunError
@@ -21,20 +22,28 @@ def pending(plan: Plan, planned: PlannedCell, folder: RunFolder, retry_errors: b
     for unit in planned.units:
         meta = folder.unit_meta(unit)
         if meta is None:
-            jobs.append(_recovered(planned, folder, unit))
+            jobs.append(_recovered(plan, planned, folder, unit))
             continue
-        _check(plan, planned, folder, unit, meta)
-        if retry_errors and meta["missing"]:
+        _check_made_alike(planned, folder, meta)
+        retried = retry_errors and meta["missing"]
+        if not retried:  # a broken file that was mended is what --retry-errors is for
+            _check_content(plan, folder, unit, meta)
+        if retried:
             jobs.append(Job(unit))  # its journal stays: steps that were finished are not paid for twice
         elif meta["score"] != planned.score_hash:
             jobs.append(_rescore(folder, unit))
     return jobs
 
 
-def _recovered(planned: PlannedCell, folder: RunFolder, unit: UnitName) -> Job:
+def _recovered(plan: Plan, planned: PlannedCell, folder: RunFolder, unit: UnitName) -> Job:
     """A unit without records: its whole predictions part, if a kill left one, needs no model."""
     kept = read_meta(folder.part("predictions", unit))
-    usable = kept is not None and kept["kept"] and kept["predict"] == planned.predict_hash
+    usable = (
+        kept is not None
+        and kept["kept"]
+        and kept["predict"] == planned.predict_hash
+        and kept["cases"] == plan.case_fingerprints(unit)
+    )
     return Job(unit, "score" if usable else "predict")
 
 
@@ -48,27 +57,33 @@ def _rescore(folder: RunFolder, unit: UnitName) -> Job:
     return Job(unit, "score")
 
 
-def _check(plan: Plan, planned: PlannedCell, folder: RunFolder, unit: UnitName, meta: Mapping[str, Any]) -> None:
+def _check_made_alike(planned: PlannedCell, folder: RunFolder, meta: Mapping[str, Any]) -> None:
     if meta["predict"] != planned.predict_hash:
-        changes = _changes(folder, planned)
         raise RunError(
-            f"{folder.path} holds records of {planned.label} made otherwise: {changes}. Give the changed model or task "
-            "another name, or choose another output folder with --out"
+            f"{folder.path} holds records of {planned.label} made otherwise: {_changes(folder, planned)}. Give the changed "
+            "model or task another name, or choose another output folder with --out"
         )
+
+
+def _check_content(plan: Plan, folder: RunFolder, unit: UnitName, meta: Mapping[str, Any]) -> None:
     now = plan.case_fingerprints(unit)
     changed = [case_id for case_id, known in meta["cases"].items() if now.get(case_id) != known]
-    if changed:
-        raise RunError(
-            f"{folder.path} holds records of dataset {unit.dataset!r} whose files changed since: case {changed[0]!r}"
-            f"{f' and {len(changed) - 1} more of its unit' if len(changed) > 1 else ''}. Give the dataset another name, "
-            "or choose another output folder with --out"
-        )
+    if not changed:
+        return
+    more = f" and {len(changed) - 1} more of its unit" if len(changed) > 1 else ""
+    mended = (
+        "If that mended what had failed, add --retry-errors. Otherwise give" if meta["missing"] else "Give"
+    )
+    raise RunError(
+        f"{folder.path} holds records of dataset {unit.dataset!r} whose files changed since: case {changed[0]!r}{more}. "
+        f"{mended} the dataset another name, or choose another output folder with --out"
+    )
 
 
 def _changes(folder: RunFolder, planned: PlannedCell) -> str:
     manifest = folder.manifest() or {}
     before: Mapping[str, Any] = manifest.get("cells", {}).get(planned.name, {}).get("predict", {})
-    now = _plain(planned.predict)
+    now = json.loads(json.dumps(planned.predict, default=str))
     told = [
         f"{name} was {before.get(name, 'not set')}, is {now.get(name, 'not set')}"
         for name in sorted({*before, *now})
@@ -77,7 +92,21 @@ def _changes(folder: RunFolder, planned: PlannedCell) -> str:
     return "; ".join(told) or "its protocol changed"
 
 
-def _plain(parts: Mapping[str, Any]) -> dict[str, Any]:
-    import json
+def drop_superseded(plan: Plan, folder: RunFolder) -> int:
+    """Remove parts whose cases a unit of the same cell holds now (batches cut otherwise after the dataset grew).
 
-    return json.loads(json.dumps(parts, default=str))
+    Parts of cells and cases that the suite no longer names stay. Returns the number of units removed.
+    """
+    planned = {unit.stem for cell in plan.cells for unit in cell.units}
+    held: dict[str, set[str]] = {}
+    for cell in plan.cells:
+        ids = held.setdefault(json.dumps(cell.identity), set())
+        ids.update(case_id for unit in cell.units for case_id in unit.case_ids)
+    dropped = 0
+    for path in sorted((folder.path / "records").glob("[!.]*.parquet")):
+        meta = None if path.stem in planned else read_meta(path)
+        if meta is not None and held.get(json.dumps(meta["cell"]), set()) & set(meta["cases"]):
+            for kind in ("records", "predictions", "timings"):
+                (folder.path / kind / path.name).unlink(missing_ok=True)
+            dropped += 1
+    return dropped

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import traceback
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from medeval.engine.artifacts import prepared
 from medeval.engine.describe import warnings
+from medeval.engine.export import export_predictions
 from medeval.engine.finish import finish
 from medeval.engine.manifest import make_manifest
-from medeval.engine.plan import Plan, PlannedCell, Shard
-from medeval.engine.processes import ProcessPool, in_child
+from medeval.engine.plan import Misfit, Plan, PlannedCell, Shard
+from medeval.engine.processes import ModelNotBuilt, ProcessPool, built, in_child
 from medeval.engine.progress import Progress, Silent
-from medeval.engine.recorder import UnitResult
-from medeval.engine.resume import pending
-from medeval.engine.worker import Job, Settings, Worker
+from medeval.engine.reading import Job
+from medeval.engine.recorder import UnitResult, blame_task
+from medeval.engine.resume import drop_superseded, pending
+from medeval.engine.worker import OnResult, Settings, Worker
 from medeval.metrics.registry import get_metric
 from medeval.runs.files import locked, sweep
 from medeval.runs.folder import RunFolder
 from medeval.runs.run import Run
 from medeval.suite import Suite
+from medeval.tasks.context import STOPS
 from medeval.types import MetricError, RunError, UserError
 
 
@@ -46,6 +50,12 @@ class RunOptions:
 class FailFast(UserError):
     """``--fail-fast``: a case failed."""
 
+    exit_code = 1  # the input was right
+
+
+class _NotPrepared(Exception):
+    """The cell's records say why."""
+
 
 def run(
     suite: Suite, out: Path | str, options: RunOptions | None = None, progress: Progress | None = None
@@ -61,8 +71,10 @@ def run(
     with locked(folder.path):
         sweep(folder.path)
         plan = Plan(suite, options.shard)
-        _Runner(plan, folder, options, progress or Silent()).run()
-        finish(plan, folder, options.report)
+        runner = _Runner(plan, folder, options, progress or Silent())
+        runner.run()
+        _finish(plan, folder, options)
+        runner.tell_broken()
     return Run.open(folder.path)
 
 
@@ -76,9 +88,26 @@ def score(run_: Run, metrics: tuple[str, ...] = (), progress: Progress | None = 
     with locked(folder.path):
         sweep(folder.path)
         plan = Plan(suite, Shard.parse(run_.shard()))
+        _trust_kept(plan, run_)
         _Runner(plan, folder, RunOptions(), progress or Silent(), score_only=True).run()
-        finish(plan, folder, report=True)
+        _finish(plan, folder, RunOptions())
     return Run.open(folder.path)
+
+
+def _finish(plan: Plan, folder: RunFolder, options: RunOptions) -> None:
+    drop_superseded(plan, folder)
+    finish(plan, folder, options.report)
+    if options.save_predictions or plan.suite.save_predictions:
+        export_predictions(plan, folder)
+
+
+def _trust_kept(plan: Plan, run_: Run) -> None:
+    """Scoring asks no model: its checkpoint may have gone or changed since, the kept answers are what they were."""
+    kept = run_.manifest["cells"]
+    plan.cells = [
+        replace(cell, predict=kept[cell.name]["predict"]) if cell.name in kept else cell
+        for cell in plan.cells
+    ]
 
 
 def _with_metrics(suite: Suite, metrics: tuple[str, ...]) -> Suite:
@@ -91,7 +120,9 @@ def _with_metrics(suite: Suite, metrics: tuple[str, ...]) -> Suite:
             if issubclass(task.pair, metric.pair)
         ]
         if not fits:
-            raise MetricError(f"metric {metric.name!r} measures {metric.pair.__name__}: no task of this run yields that")
+            raise MetricError(
+                f"metric {metric.name!r} measures {metric.pair.__name__}: no task of this run yields that"
+            )
         for entry in fits:
             entry["metrics"] = list(dict.fromkeys([*entry["metrics"], metric.name]))
     return Suite.from_dict(data, base=suite.base)
@@ -109,7 +140,7 @@ class _Runner:
         self._progress = progress
         self._score_only = score_only
         self._settings = Settings(keep_predictions=options.keep_predictions)
-        self._broken: dict[str, str] = {}
+        self._broken: dict[str, ModelNotBuilt] = {}
         self._model: tuple[str, Any] = ("", None)
 
     def run(self) -> None:
@@ -118,19 +149,42 @@ class _Runner:
             (number, planned, pending(self._plan, planned, self._folder, self._options.retry_errors))
             for number, planned in enumerate(self._plan.cells)
         ]
+        if self._score_only:
+            self._check_kept(work)
         for dataset, data in self._plan.datasets.items():
             self._folder.write_cases(dataset, list(data.index), self._plan.fingerprints[dataset])
         self._folder.write_manifest(make_manifest(self._plan, self._folder.manifest()))
-        for line in warnings(self._plan):
-            self._progress.note(line)
+        if not self._score_only:
+            for line in warnings(self._plan):
+                self._progress.note(line)
         order = list(self._plan.classes)
-        for number, planned, jobs in sorted(work, key=lambda item: (order.index(item[1].cell.model), item[0])):
-            self._run_cell(number, planned, jobs)
+        try:
+            for number, planned, jobs in sorted(
+                work, key=lambda item: (order.index(item[1].cell.model), item[0])
+            ):
+                self._run_cell(number, planned, jobs)
+        finally:
+            self._pool.close()
+
+    def _check_kept(self, work: list[tuple[int, PlannedCell, list[Job]]]) -> None:
+        for _, planned, jobs in work:
+            if fresh := sum(job.work == "predict" for job in jobs):
+                raise RunError(
+                    f"{self._folder.path}: {fresh} units of {planned.label} have no kept predictions; "
+                    "continue the run first with `medeval run`"
+                )
+
+    def tell_broken(self) -> None:
+        """Raises ``RunError`` when models could not be built: all other cells are done, and summed up, by then."""
         if self._broken:
-            raise RunError("; ".join(f"model {name!r} could not be built: {why}" for name, why in self._broken.items()))
+            raise RunError(
+                "; ".join(f"model {name!r} could not be built: {why}" for name, why in self._broken.items())
+            )
 
     def _run_cell(self, number: int, planned: PlannedCell, jobs: list[Job]) -> None:
-        with self._progress.cell(planned.label, len(planned.units), len(planned.units) - len(jobs)) as advance:
+        with self._progress.cell(
+            planned.label, len(planned.units), len(planned.units) - len(jobs)
+        ) as advance:
 
             def on_result(result: UnitResult) -> None:
                 self._record(result)
@@ -138,46 +192,63 @@ class _Runner:
 
             rescored = [job for job in jobs if job.work == "score"]
             fresh = [job for job in jobs if job.work == "predict"]
-            if self._score_only and fresh:
-                raise RunError(
-                    f"{self._folder.path}: {len(fresh)} units of {planned.label} have no kept predictions; "
-                    "continue the run first with `medeval run`"
-                )
             if rescored:
                 Worker(self._plan, planned, self._folder, self._settings).run(rescored, on_result)
             if fresh:
                 self._predict(number, planned, fresh, on_result)
 
-    def _predict(
-        self, number: int, planned: PlannedCell, jobs: list[Job], on_result: Callable[[UnitResult], None]
-    ) -> None:
-        timeout = self._plan.suite.model_specs[planned.cell.model].timeout
+    def _predict(self, number: int, planned: PlannedCell, jobs: list[Job], on_result: OnResult) -> None:
+        """Ask the model, here or in child processes; a model that cannot be built leaves its cells undone."""
+        name = planned.cell.model
+        if name in self._broken:
+            self._leave_out(planned)
+            return
+        timeout = self._plan.suite.model_specs[name].timeout
         open_task = inspect.isasyncgenfunction(planned.cell.task.predict)
         apart = in_child(self._options.workers, timeout) and not open_task
-        needs_model = not apart or bool(planned.cell.task.prepares_from())
-        model = self._built(planned.cell.model) if needs_model else None
-        if planned.cell.model in self._broken:
+        try:
+            model = self._built(name) if not apart or planned.cell.task.prepares_from() else None
+            worker = Worker(self._plan, planned, self._folder, self._settings, model)
+            worker.artifact = self._prepared(worker, jobs, on_result)
+            if apart:
+                self._pool.run(number, worker.artifact, timeout, jobs, on_result)
+            else:
+                worker.run(jobs, on_result)
+        except _NotPrepared:
             return
-        artifact = prepared(self._plan, planned, self._folder, model)
-        if apart:
-            pool = ProcessPool(
-                self._plan, number, self._folder, self._settings, artifact, self._options.workers, timeout
+        except ModelNotBuilt as error:
+            self._broken[name] = error
+            self._folder.log("error", model=name, error=str(error))
+            self._leave_out(planned)
+
+    def _leave_out(self, planned: PlannedCell) -> None:
+        cell = planned.cell
+        reason = f"the model could not be built: {self._broken[cell.model]}"
+        self._plan.misfits.append(Misfit(cell.task.label, cell.dataset, cell.model, reason))
+
+    @cached_property
+    def _pool(self) -> ProcessPool:
+        return ProcessPool(self._plan, self._folder, self._settings, self._options.workers)
+
+    def _prepared(self, worker: Worker, jobs: list[Job], on_result: OnResult) -> Path | None:
+        """The prepared artifact; when making it fails, so does all that was to be asked of it."""
+        try:
+            return prepared(self._plan, worker.planned, self._folder, worker.model)
+        except STOPS:
+            raise
+        except Exception as error:
+            self._folder.log(
+                "error", cell=worker.planned.label, error=str(error), trace=traceback.format_exc()
             )
-            pool.run(jobs, on_result)
-        else:
-            worker = Worker(self._plan, planned, self._folder, self._settings, model, artifact)
-            worker.run(jobs, on_result)
+            worker.fail_all(jobs, blame_task(error), on_result)
+            raise _NotPrepared from error
 
     def _built(self, name: str) -> Any:
-        """The model, built once for all its cells in a row; the one before it is dropped first."""
+        """The model, built once for all its cells in a row; what the one before it held is freed first."""
         if self._model[0] != name:
+            self._pool.close()
             self._model = ("", None)
-            try:
-                self._model = (name, self._plan.build_model(name))
-            except Exception as error:
-                self._broken[name] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-                self._folder.log("error", model=name, error=self._broken[name])
-                return None
+            self._model = (name, built(self._plan, name))
         return self._model[1]
 
     def _record(self, result: UnitResult) -> None:

@@ -68,7 +68,9 @@ def starter(format_: str, root: Path, predictions: Path | None = None, file: str
         file=file,
         name=name,
         dataset=_flow({"format": format_, **options}),
-        predictions=_PREDICTIONS.format(name=other, root=_flow(str(predictions.resolve()))) if predictions else "",
+        predictions=_PREDICTIONS.format(name=other, root=_flow(str(predictions.resolve())))
+        if predictions
+        else "",
         automatic=_AUTOMATIC.format(name=other) if predictions else "",
     )
 
@@ -83,4 +85,6 @@ def _safe(name: str) -> str:
 
 
 def _flow(value: object) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n").removesuffix("\n...")
+    )

@@ -7,9 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_cdt, distance_transform_edt
 
-from medeval.metrics.fallback import border_voxels
 from medeval.metrics.masks import MaskPair
 from medeval.metrics.names import number, options, plain, split
 from medeval.metrics.overlap import MaskMetric
@@ -41,6 +39,10 @@ class BoundaryIoU(MaskMetric):
         return int(np.count_nonzero(first & second)) / union if union else 0.0
 
     def _band(self, mask: NDArray[np.bool_], pair: MaskPair) -> NDArray[np.bool_]:
+        from scipy.ndimage import distance_transform_cdt, distance_transform_edt  # not at the first `dice`
+
+        from medeval.metrics.fallback import border_voxels
+
         padded = np.pad(mask, 1)
         inner = tuple(slice(1, -1) for _ in mask.shape)
         if self.band == "px":

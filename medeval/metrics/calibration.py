@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -75,6 +74,8 @@ def negative_log_likelihood(probabilities: Floats, labels: Ints, epsilon: float 
 
 def auroc(scores: Floats, labels: Ints) -> float:
     """Area under the ROC curve by ranks (ties count half), in [0, 1]; nan when one class is missing."""
+    from scipy.stats import rankdata  # half a second that only this metric should cost
+
     truth = np.asarray(labels).ravel() != 0
     positive = int(truth.sum())
     negative = truth.size - positive

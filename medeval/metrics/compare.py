@@ -16,6 +16,7 @@ from medeval.metrics.registry import get_metric
 from medeval.metrics.surface import SurfaceMetric
 from medeval.types.errors import MetricError
 
+WORTH_THREADS = 2_000_000  # voxels of all crops: with less, handing work to threads costs more than it gains
 DEFAULT_METRICS = ("dice", "hd95", "nsd@2mm")
 
 
@@ -69,7 +70,7 @@ def compare_label_maps(
     measures = _resolve(_names(metrics), surface)
     workers = _workers(threads)
     pairs = mask_pairs(prediction, reference, spacing, labels, ignore=ignore, threads=workers)
-    if workers == 1 or len(pairs) < 2:
+    if workers == 1 or sum(pair.crop_voxels for pair in pairs.values()) < WORTH_THREADS:
         return {key: _values(pair, measures) for key, pair in pairs.items()}
     # The largest structures first: the last one to start should be a short one.
     order = sorted(pairs, key=lambda key: -pairs[key].crop_voxels)

@@ -40,6 +40,14 @@ def scan(
     return counts.reshape(size, size), boxes
 
 
+def narrow(labels: NDArray) -> Bytes | None:
+    """Labels as bytes, or None when one is no whole number in [0, 255] (NaN fails both comparisons)."""
+    if not (labels.min() >= 0 and labels.max() <= 255):
+        return None
+    narrowed = labels.astype(np.uint8)
+    return narrowed if labels.dtype.kind != "f" or np.array_equal(narrowed, labels) else None
+
+
 def surfel_codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Code of every voxel corner, (n + 1) an axis; 0 where the corner lies on no surface."""
     padded = np.pad(mask, 1).view(np.uint8)

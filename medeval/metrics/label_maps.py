@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medeval.metrics import kernels
+from medeval.metrics import kernels, tensors
 from medeval.metrics.inputs import (
     Bytes,
     Label,
+    as_array,
     as_labels,
     check_same_shape,
     check_spacing,
@@ -49,7 +50,15 @@ def mask_pairs(
     Returns structure -> pair in the order of ``labels``. The pairs are views of the maps: no mask is copied before a
     metric needs one. Raises ``MetricError`` naming the argument that is wrong.
     """
-    maps = as_labels(prediction, "prediction"), as_labels(reference, "reference")
+    if tensors.on_device(prediction, reference) and ignore is None:
+        steps = check_spacing(spacing, prediction.ndim)
+        grid = grid or Grid(tuple(prediction.shape), steps)
+        first, second, origin = tensors.labels_to_host(prediction, reference)
+        pairs = mask_pairs(first, second, steps, labels, grid=grid, threads=threads)
+        for pair in pairs.values():
+            pair.origin = pair.origin + origin
+        return pairs
+    maps = _read(prediction, "prediction"), _read(reference, "reference")
     check_same_shape(*maps)
     steps = check_spacing(spacing, maps[0].ndim)
     left_out = as_ignore(ignore, maps[0].shape)
@@ -58,17 +67,25 @@ def mask_pairs(
     grid = grid or Grid(maps[0].shape, steps)
     total = voxels(grid) - (0 if left_out is None else int(np.count_nonzero(left_out)))
     wanted = label_values(labels)
-    if all(int(m.max()) <= _TOP for m in maps if m.dtype != np.uint8):
-        narrow = maps[0].astype(np.uint8, copy=False), maps[1].astype(np.uint8, copy=False)
-        return _pairs(narrow, wanted, None, steps, grid, total, threads)
+    if maps[0].dtype == maps[1].dtype == np.uint8:
+        return _pairs(
+            (maps[0].view(np.uint8), maps[1].view(np.uint8)), wanted, None, steps, grid, total, threads
+        )
     if wanted is None:
         values = set(np.unique(maps[0]).tolist()) | set(np.unique(maps[1]).tolist())
         wanted = {value: (value,) for value in sorted(values - {0})}
-    pairs: dict[Label, MaskPair] = {}
+    pairs = {}
     for group in _groups(wanted):
         dense = {v: i for i, v in enumerate(sorted({v for vs in group.values() for v in vs}), start=1)}
         pairs |= _pairs(_renamed(maps, dense), group, dense, steps, grid, total, threads)
     return pairs
+
+
+def _read(array: Any, argument: str) -> NDArray[np.integer]:
+    """A label map as bytes where its labels allow it, else as the integers that it holds."""
+    labels = as_array(array, argument)
+    narrowed = kernels.narrow(labels)
+    return as_labels(labels, argument) if narrowed is None else narrowed
 
 
 def _pairs(
@@ -102,6 +119,11 @@ def _region(
     total: int,
 ) -> tuple[Counts, NDArray[np.int64]]:
     """Counts and box of a structure that is made of one or several values."""
+    if len(values) == 1:  # the ordinary case, many times a map
+        (value,) = values
+        tp = int(counts[value, value])
+        fp, fn = int(by_prediction[value]) - tp, int(by_reference[value]) - tp
+        return Counts(tp, fp, fn, total - tp - fp - fn), boxes[value]
     which = list(values)
     tp = int(counts[np.ix_(which, which)].sum())
     fp, fn = int(by_prediction[which].sum()) - tp, int(by_reference[which].sum()) - tp

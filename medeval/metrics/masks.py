@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medeval.metrics import kernels
+from medeval.metrics import kernels, tensors
 from medeval.metrics.distances import SurfaceDistances
 from medeval.metrics.inputs import (
     Bytes,
@@ -59,7 +59,7 @@ class MaskPair:
     """
 
     __slots__ = (
-        "_box", "_counts", "_crops", "_grid", "_maps", "_masks", "_surfaces", "_values", "ignore", "origin",
+        "_box", "_counts", "_crops", "_device", "_grid", "_masks", "_own", "_surfaces", "_values", "ignore", "origin",
         "probabilities", "shape", "spacing", "structure",
     )  # fmt: skip
 
@@ -77,7 +77,10 @@ class MaskPair:
         *,
         ignore: Any = None,
     ) -> None:
-        maps = as_mask(prediction, "prediction"), as_mask(reference, "reference")
+        if tensors.on_device(prediction, reference) and probabilities is None and ignore is None:
+            self._fill_from_device(tensors.device_masks(prediction, reference), spacing, structure, grid)
+            return
+        maps = _read(prediction, "prediction"), _read(reference, "reference")
         check_same_shape(*maps)
         left_out = as_ignore(ignore, maps[0].shape)
         if left_out is not None:
@@ -89,16 +92,17 @@ class MaskPair:
 
     def _fill(
         self,
-        maps: tuple[Bytes, Bytes],
+        maps: tuple[Bytes, Bytes] | None,
         values: tuple[int, ...],
         spacing: tuple[float, ...],
         structure: str,
         grid: Grid | None,
         origin: NDArray[np.int64],
     ) -> None:
-        self._maps = maps
+        self._device: tensors.DeviceMasks | None = None
+        self._own = maps
         self._values = values
-        self.shape = maps[0].shape
+        self.shape: tuple[int, ...] = maps[0].shape if maps else ()
         self.spacing = spacing
         self.structure = structure
         self.origin = origin
@@ -110,6 +114,18 @@ class MaskPair:
         self._masks: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
         self._crops: tuple[Bytes, Bytes] | None = None
         self._surfaces: dict[Surface, SurfaceDistances] = {}
+
+    def _fill_from_device(
+        self, found: tensors.DeviceMasks, spacing: Sequence[float], structure: str, grid: Grid | None
+    ) -> None:
+        """Counts are known; the crop stays on the device until a metric needs it."""
+        steps = check_spacing(spacing, len(found.shape))
+        grid = grid or Grid(found.shape, steps)
+        self._fill(None, (1,), steps, structure, grid, found.box[0])
+        self.shape = tuple((found.box[1] - found.box[0]).tolist())
+        self._counts = Counts(found.tp, found.fp, found.fn, voxels(grid) - found.tp - found.fp - found.fn)
+        self._box = found.box - found.box[0]
+        self._device = found
 
     @classmethod
     def of_labels(
@@ -132,6 +148,13 @@ class MaskPair:
         pair._counts = counts
         pair._box = box - box[0]
         return pair
+
+    @property
+    def _maps(self) -> tuple[Bytes, Bytes]:
+        if self._own is None:
+            self._own = self._device.host()  # type: ignore[union-attr]
+            self._device = None
+        return self._own
 
     @property
     def grid(self) -> Grid:
@@ -229,6 +252,12 @@ class MaskPair:
             known = kernels.surfaces(*self._cropped(), self._values, self.spacing, kind == "surfel")
             self._surfaces[kind] = known
         return known
+
+
+def _read(array: Any, argument: str) -> Bytes:
+    """A mask as bytes; values above 1 are found when voxels are counted."""
+    narrowed = kernels.narrow(as_array(array, argument))
+    return as_mask(array, argument) if narrowed is None else narrowed
 
 
 def _select(array: Bytes, values: tuple[int, ...]) -> NDArray[np.bool_]:

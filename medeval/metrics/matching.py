@@ -7,8 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import generate_binary_structure, label
-from scipy.optimize import linear_sum_assignment
 
 from medeval.metrics.inputs import as_labels, check_same_shape
 from medeval.types.errors import MetricError
@@ -75,6 +73,8 @@ def components(mask: NDArray[np.bool_], connectivity: int = 0) -> NDArray[np.int
 
     connectivity: 4 or 8 neighbours in 2D; 6, 18 or 26 in 3D; 0 for all (8, 26), as cc3d.
     """
+    from scipy.ndimage import generate_binary_structure, label  # not at the first `dice`
+
     known = CONNECTIVITY[mask.ndim]
     if connectivity and connectivity not in known:
         raise MetricError(f"connectivity must be one of {sorted(known)} in {mask.ndim}D, not {connectivity}")
@@ -150,6 +150,8 @@ def _greedy(
 def _hungarian(
     found: Overlaps, scores: NDArray[np.float64], able: NDArray[np.int64]
 ) -> list[tuple[int, int]]:
+    from scipy.optimize import linear_sum_assignment
+
     gain = np.zeros((len(found.reference_sizes), len(found.prediction_sizes)))
     gain[found.reference[able], found.prediction[able]] = scores[able]
     rows, columns = linear_sum_assignment(gain, maximize=True)

@@ -14,6 +14,7 @@ from medeval.metrics.distances import Directed, Neighbourhood, SurfaceDistances,
 from medeval.metrics.inputs import Bytes
 from medeval.metrics.surfels import surfel_areas
 
+SLAB = 4_000_000  # voxels that are worth a thread
 _ABSENT = np.iinfo(np.int64).max
 
 
@@ -22,7 +23,7 @@ def scan(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """As ``kernels.scan``; ``threads`` share the first axis in memory."""
     axes, flipped, pred, ref = _walkable(prediction, reference)
-    parts = min(threads, pred.shape[0])
+    parts = min(threads, pred.shape[0], 1 + pred.size // SLAB)
     if parts > 1:
         bounds = [len(pred) * i // parts for i in range(parts + 1)]
         with ThreadPoolExecutor(parts) as pool:
@@ -46,6 +47,26 @@ def scan(
         if flipped[place]:
             ordered[present, :, axis] = pred.shape[place] - boxes[present][:, ::-1, place]
     return counts, ordered
+
+
+def narrow(labels: NDArray) -> Bytes | None:
+    """As ``kernels.narrow``."""
+    if labels.dtype.itemsize not in ((4, 8) if labels.dtype.kind == "f" else (2, 4, 8)):
+        return _narrow_by_numpy(labels)
+    flat = labels.ravel(order="K")  # a view of any array without holes
+    narrowed = np.empty_like(labels, dtype=np.uint8)
+    same_order = np.shares_memory(flat, labels) and narrowed.strides == tuple(
+        s // labels.itemsize for s in labels.strides
+    )
+    if not same_order or not labels.dtype.isnative:
+        return _narrow_by_numpy(labels)
+    return narrowed if _kernels.narrow(flat, narrowed.ravel(order="K"), labels.dtype.kind == "f") else None
+
+
+def _narrow_by_numpy(labels: NDArray) -> Bytes | None:
+    from medeval.metrics import fallback  # needs more of scipy than the ordinary case should load
+
+    return fallback.narrow(labels)
 
 
 def _scan(pred: Bytes, ref: Bytes, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -6,9 +6,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import generate_binary_structure, label
-from skimage.measure import euler_number
-from skimage.morphology import skeletonize
 
 from medeval.metrics.base import Value
 from medeval.metrics.masks import MaskPair
@@ -45,6 +42,8 @@ class ClDice(MaskMetric):
 
 def _share(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> float | None:
     """Share of a mask's skeleton that lies in the other mask; None without a skeleton."""
+    from skimage.morphology import skeletonize  # half a second that only this metric should cost
+
     skeleton = skeletonize(np.pad(mask, 1))[tuple(slice(1, -1) for _ in mask.shape)] > 0
     total = int(np.count_nonzero(skeleton))
     return int(np.count_nonzero(skeleton & other)) / total if total else None
@@ -55,12 +54,16 @@ def betti_numbers(mask: NDArray[np.bool_]) -> tuple[int, ...]:
 
     The mask is taken with full connectivity (26 or 8), the background with faces (6 or 4).
     """
+    from scipy.ndimage import generate_binary_structure, label
+
     ndim = mask.ndim
     padded = np.pad(np.asarray(mask, dtype=bool), 1)
     components = label(padded, generate_binary_structure(ndim, ndim))[1]
     enclosed = label(~padded, generate_binary_structure(ndim, 1))[1] - 1
     if ndim == 2:
         return components, enclosed
+    from skimage.measure import euler_number
+
     euler = int(euler_number(padded, connectivity=ndim))
     return components, components + enclosed - euler, enclosed
 

@@ -36,6 +36,9 @@ class Shell(BaseModel):
     seeds: tuple[int, ...] | None = Field(
         None, description="In the place of `seed`: repeat every cell with each of these."
     )
+    save_predictions: bool = Field(
+        False, description="Also write all kept masks as NIfTI or PNG below artifacts/predictions."
+    )
     datasets: dict[str, dict[str, Any]] = Field(description="name -> {format: ..., options of that format}")
     models: dict[str, dict[str, Any]] = Field(description="name -> {adapter: ..., options of that adapter}")
     tasks: list[dict[str, Any]] = Field(description="list of {task: ..., options of that task}")

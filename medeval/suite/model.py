@@ -31,6 +31,7 @@ class Suite:
     """A suite that holds: every name resolved, every option checked, every default filled.
 
     base: folder that relative paths belong to.
+    save_predictions: also write kept masks as files.
     dataset_specs, model_specs: name -> what any process needs to build it; paths absolute.
     """
 
@@ -41,6 +42,7 @@ class Suite:
     tasks: tuple[Task, ...] = field(repr=False)
     base: Path
     _written: Mapping[str, Any]
+    save_predictions: bool = False
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Suite:
@@ -135,6 +137,8 @@ class _Check:
             "models": {key: entry.written for key, entry in models.items()},
             "tasks": [entry.written for entry in tasks],
         }
+        if save := self.data.get("save_predictions") is True:
+            written["save_predictions"] = True
         return Suite(
             name,
             seeds,
@@ -143,6 +147,7 @@ class _Check:
             tuple(entry.value for entry in tasks),
             self.base,
             _reloadable(written, secrets),
+            save,
         )
 
     def _outer(self) -> None:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from medeval.metrics.base import Metric, Value
 from medeval.metrics.registry import get_metric
 from medeval.tasks.context import Context
-from medeval.types import Case, CaseFailure, CaseIndex, CaseInfo, Failure, Key, Output, Unit, digest
+from medeval.types import Case, CaseFailure, CaseIndex, CaseInfo, Failure, Key, Output, Status, Unit, digest
 from medeval.types.views import Picture
 
 if TYPE_CHECKING:
@@ -39,11 +39,13 @@ class Scored:
 
     values: metric name -> Value; a metric of the task that is missing here was not measured.
     columns: further columns of the record, such as voxel counts.
+    status: in the place of the output's, where only scoring can tell (``not_covered``); it then has no values.
     """
 
     key: Key
     values: Mapping[str, Value]
     columns: Mapping[str, Any] = field(default_factory=dict)
+    status: Status | None = None
 
 
 class Task(BaseModel, ABC):
@@ -61,7 +63,9 @@ class Task(BaseModel, ABC):
     pair: ClassVar[type] = object  # what its metrics must take
     protocol: ClassVar[str] = ""  # the model's protocol in a line, for messages and `medeval list`
     methods: ClassVar[tuple[str, ...]] = ()  # what a model must have to satisfy it
-    read: ClassVar[tuple[Literal["inputs", "reference"], ...]] = ("inputs", "reference")  # what predict is shown
+    needs: ClassVar[
+        tuple[str, ...]
+    ] = ()  # names that a case's inputs or reference must hold: "image", "structures"
     uses_labels: ClassVar[bool] = False  # True when prepare trains on labels: the report prints it
     columns: ClassVar[Mapping[str, str]] = {}  # extra record columns -> Arrow type name
     ladder: ClassVar[str] = ""  # x axis of its curve over rounds, "" when it has no rounds
@@ -94,7 +98,9 @@ class Task(BaseModel, ABC):
         json_schema_extra=staged("summarize"),
     )
     on_failure: Literal["worst", "exclude", "bounds"] = Field(
-        "worst", description="What a model's failure counts as in a mean.", json_schema_extra=staged("summarize")
+        "worst",
+        description="What a model's failure counts as in a mean.",
+        json_schema_extra=staged("summarize"),
     )
 
     @field_validator("metrics")
@@ -103,7 +109,9 @@ class Task(BaseModel, ABC):
         for position, name in enumerate(names):
             metric = get_metric(name)
             if not issubclass(cls.pair, metric.pair) and not issubclass(metric.pair, cls.pair):
-                raise ValueError(f"metric {name!r} measures {metric.pair.__name__}, this task yields {cls.pair.__name__}")
+                raise ValueError(
+                    f"metric {name!r} measures {metric.pair.__name__}, this task yields {cls.pair.__name__}"
+                )
             if name in names[:position]:
                 raise ValueError(f"metric {name!r} is named twice")
         return names
@@ -153,8 +161,10 @@ class Task(BaseModel, ABC):
 
     def refusal(self, model: Any, image_ndim: int | None) -> str | None:
         """Why this model cannot do this task, or None. Called before the run on the class or instance."""
+        if getattr(model, "source", False):
+            return None
         missing = [name for name in self.methods if not callable(getattr(model, name, None))]
-        if missing and not getattr(model, "source", False):
+        if missing:
             return f"it has no {', '.join(f'`{m}`' for m in missing)}; {self.task} needs {self.protocol}"
         return None
 
@@ -198,7 +208,9 @@ class Task(BaseModel, ABC):
                 yield ask_source(source, case, key, context)
 
     @abstractmethod
-    def score(self, case: Case, output: Output, context: Context) -> Sequence[Scored] | Awaitable[Sequence[Scored]]:
+    def score(
+        self, case: Case, output: Output, context: Context
+    ) -> Sequence[Scored] | Awaitable[Sequence[Scored]]:
         """Compare one output with the truth; never touches the model under test."""
 
     def worst_reference(self, case: Case, key: Key) -> Any:

@@ -14,11 +14,15 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from medeval.types import CaseFailure, InfrastructureFailure, ModelFailure, rng
+from medeval.types import CaseFailure, InfrastructureFailure, ModelFailure, PluginError, RunError, rng
 
 T = TypeVar("T")
 
 MISSING = object()
+STOPS = (
+    RunError,
+    PluginError,
+)  # a full disk, an option that does not fit: they end the run and are nobody's record
 
 
 class Journal(Protocol):
@@ -27,8 +31,8 @@ class Journal(Protocol):
     def get(self, name: str) -> Any:
         """The kept value, or ``MISSING``."""
 
-    def put(self, name: str, value: Any) -> None:
-        """Keep a value; on return it survives ``kill -9``."""
+    def put(self, name: str, value: Any) -> Any:
+        """Keep a value; on return it survives ``kill -9``. Gives it as it will be read back."""
 
 
 class NoJournal:
@@ -38,8 +42,9 @@ class NoJournal:
         """Always ``MISSING``."""
         return MISSING
 
-    def put(self, name: str, value: Any) -> None:
+    def put(self, name: str, value: Any) -> Any:
         """Forgets the value."""
+        return value
 
 
 @dataclass(frozen=True)
@@ -80,23 +85,19 @@ class Context:
         """``fn()``, or its kept value when an earlier try of this unit had finished it.
 
         name: unique in the unit, such as ``"case 7/round 3"``. The value is text, numbers, arrays, or lists and
-        dictionaries of them.
+        dictionaries of them; it is given as it is read back (a tuple as a list), so that a resumed run sees no other.
         """
         kept = self._journal.get(name)
         if kept is not MISSING:
             return kept
-        value = fn()
-        self._journal.put(name, value)
-        return value
+        return self._journal.put(name, fn())
 
     async def astep(self, name: str, fn: Callable[[], Awaitable[T]]) -> T:
         """The same for a coroutine function."""
         kept = self._journal.get(name)
         if kept is not MISSING:
             return kept
-        value = await fn()
-        self._journal.put(name, value)
-        return value
+        return self._journal.put(name, await fn())
 
     def call(self, case_id: str, name: str, fn: Callable[..., T], *args: Any) -> T:
         """Ask the model under test: timed, and an exception becomes the model's failure.
@@ -107,7 +108,9 @@ class Context:
         try:
             value = fn(*args)
             _wait_for_device()
-        except Exception as error:
+        except STOPS:
+            raise
+        except (Exception, SystemExit) as error:
             raise blame(error, name) from error
         self.timings.append(Timing(case_id, name, time.perf_counter() - begin))
         return value
@@ -117,7 +120,9 @@ class Context:
         begin = time.perf_counter()
         try:
             value = await fn(*args)
-        except Exception as error:
+        except STOPS:
+            raise
+        except (Exception, SystemExit) as error:
             raise blame(error, name) from error
         self.timings.append(Timing(case_id, name, time.perf_counter() - begin))
         return value
@@ -130,7 +135,7 @@ class Context:
         return self._datasets[name]
 
 
-def blame(error: Exception, name: str) -> CaseFailure:
+def blame(error: BaseException, name: str) -> CaseFailure:
     """The failure that an exception inside a model call stands for."""
     if isinstance(error, CaseFailure):
         return error

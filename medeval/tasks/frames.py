@@ -57,7 +57,8 @@ class Frame:
         if self.padded:
             return mask[self._inner]
         rows, columns = (
-            np.minimum((np.arange(side) * self.size + self.size // 2) // side, self.size - 1) for side in self.shape
+            np.minimum((np.arange(side) * self.size + self.size // 2) // side, self.size - 1)
+            for side in self.shape
         )
         return mask[np.ix_(rows, columns)]
 

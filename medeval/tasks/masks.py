@@ -34,7 +34,7 @@ def checked_mask(value: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     if array.shape != shape:
         raise ModelFailure(f"mask of shape {array.shape}, the image's spatial shape is {shape}")
     if array.dtype == bool:
-        return array
+        return array.copy()  # scored later, in another thread: the model may use its buffer again
     if array.dtype.kind == "f":
         if np.isnan(array).any():
             raise ModelFailure("mask holds NaN")
@@ -56,11 +56,23 @@ def checked_segmentation(answer: Any, shape: tuple[int, ...]) -> Segmentation:
     if probabilities is not None:
         probabilities = _checked_probabilities(probabilities, shape)
     score = getattr(answer, "score", None)
-    return Segmentation(mask, None if score is None else float(score), getattr(answer, "logits", None), probabilities)
+    return Segmentation(mask, _checked_score(score), getattr(answer, "logits", None), probabilities)
+
+
+def _checked_score(value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ModelFailure(f"score is {value!r:.80}; one number is expected, or None") from None
 
 
 def _checked_probabilities(value: Any, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    array = to_numpy(value).astype(np.float32)
+    array = to_numpy(value)
+    if array.dtype.kind not in "fiub":
+        raise ModelFailure(f"probabilities of {array.dtype}; floats in [0, 1] are expected")
+    array = array.astype(np.float32)
     if array.shape != shape or not (array.min(initial=0) >= 0 and array.max(initial=0) <= 1):
         raise ModelFailure(f"probabilities of shape {array.shape} must be {shape} with values in [0, 1]")
     return array

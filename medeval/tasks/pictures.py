@@ -46,7 +46,9 @@ class _Plane:
         if truth.ndim == 3:
             self.slice = int((truth.sum(axis=(0, 1)) + predicted.sum(axis=(0, 1))).argmax())
             self.height = truth.shape[1]
-        self.caption = "" if self.slice is None else f"slice {self.slice} of the third axis (inferior to superior)"
+        self.caption = (
+            "" if self.slice is None else f"slice {self.slice} of the third axis (inferior to superior)"
+        )
 
     def cut(self, volume: NDArray) -> NDArray:
         """(row, column) of a spatial array."""

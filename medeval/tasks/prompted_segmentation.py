@@ -6,33 +6,25 @@ clicks are one session read off at several lengths: ``1 click`` is round 1 of ``
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from medeval.interaction import (
     PromptSetting,
     click_rules,
-    draw_points,
-    first_click,
-    jittered_box,
-    next_click,
     parse_prompt,
-    tight_box,
 )
 from medeval.metrics.clicks import ClickCurve
 from medeval.metrics.masks import MaskPair
 from medeval.metrics.registry import get_metric
-from medeval.tasks.base import Scored, Task, staged
+from medeval.tasks.base import Scored, Task, ask_source, staged
 from medeval.tasks.context import Context
-from medeval.tasks.masks import MASK_COLUMNS, checked_segmentation, grid_of, mask_columns
+from medeval.tasks.masks import MASK_COLUMNS, grid_of, mask_columns
 from medeval.tasks.pictures import mask_picture
+from medeval.tasks.prompting import Asker, Dialogue, Session, capabilities
 from medeval.tasks.sessions import session_scores
 from medeval.tasks.summary import CellScorer
 from medeval.types import (
@@ -43,49 +35,11 @@ from medeval.types import (
     Failure,
     InfrastructureFailure,
     Key,
-    ModelFailure,
     Output,
-    Prompt,
-    Segmentation,
     Status,
     nearest,
 )
 from medeval.types.views import Picture
-
-
-@dataclass(frozen=True)
-class Session:
-    """The settings that one session of clicks answers: they share every round that they both have.
-
-    longest: the setting with the most rounds, which is run. settings: all that are read off it.
-    """
-
-    longest: PromptSetting
-    settings: tuple[PromptSetting, ...]
-
-    @property
-    def seed_label(self) -> str:
-        """What enters the seed in the place of the setting, so that ``1 click`` is round 1 of ``5 clicks``."""
-        setting = self.longest
-        if not setting.clicks and not setting.box:
-            return setting.label
-        return f"box jitter {setting.jitter}" if setting.box else "clicks"
-
-
-def capabilities(model: Any) -> Capabilities:
-    """What a model says that it takes; one that says nothing takes everything."""
-    return getattr(model, "takes", None) or Capabilities()
-
-
-class _Dialogue:
-    """One structure's session: what was given so far and what the model last answered."""
-
-    def __init__(self, structure: str, truth: NDArray[np.bool_]) -> None:
-        self.structure = structure
-        self.truth = truth
-        self.prompt: Prompt | None = None
-        self.answer: Segmentation | None = None
-        self.carried = False
 
 
 class PromptedSegmentation(Task):
@@ -100,12 +54,15 @@ class PromptedSegmentation(Task):
     pair: ClassVar[type] = MaskPair
     protocol: ClassVar[str] = "encode(image) -> encoded; segment(encoded, prompts) -> list[Segmentation]"
     methods: ClassVar[tuple[str, ...]] = ("encode", "segment")
+    needs: ClassVar[tuple[str, ...]] = ("image", "structures")
     columns: ClassVar[Mapping[str, str]] = {**MASK_COLUMNS, "points": "string", "box": "string"}
     ladder: ClassVar[str] = "clicks"
 
     task: Literal["prompted-segmentation"] = "prompted-segmentation"
     prompts: tuple[str, ...] = Field(
-        ("box",), min_length=1, description="Prompt settings: box, box jitter K, N points, N clicks, box + N clicks, mask."
+        ("box",),
+        min_length=1,
+        description="Prompt settings: box, box jitter K, N points, N clicks, box + N clicks, mask.",
     )
     click_rule: str = Field(
         "centre-of-largest-error", description="Where the simulated user clicks; see docs/prompts.md."
@@ -121,7 +78,9 @@ class PromptedSegmentation(Task):
         json_schema_extra=staged("summarize"),
     )
     session_curve: str = Field(
-        "iou", description="The metric whose curve over clicks they read.", json_schema_extra=staged("summarize")
+        "iou",
+        description="The metric whose curve over clicks they read.",
+        json_schema_extra=staged("summarize"),
     )
 
     @field_validator("prompts")
@@ -170,12 +129,23 @@ class PromptedSegmentation(Task):
         """Every structure that is present x prompt x round; one key without a prompt for each that is absent."""
         reference = case.reference["structures"]
         present = self._wanted(reference.present())
-        absent = [n for n in self._wanted(context.structures or reference.names) if n not in present]
-        return [*self._keys(present), *(Key(name) for name in absent if name not in present)]
+        return [*self._keys(present), *(Key(name) for name in self._absent(case, context))]
 
     def owed_unread(self, info: CaseInfo, context: Context) -> Sequence[Key]:
         """The same over the structures that the index knows; one unnamed structure when it knows none."""
         return self._keys(self._wanted(info.structures) or ("",))
+
+    def _absent(self, case: Case, context: Context) -> list[str]:
+        """Structures of the labelling that this case does not hold, whole or in instances (``rib#2``)."""
+        reference = case.reference["structures"]
+        held = {name.partition("#")[0] for name in reference.present()}
+        known = dict.fromkeys(name.partition("#")[0] for name in context.structures or reference.names)
+        return [name for name in self._wanted(known) if name not in held]
+
+    def _undefined(self, case: Case, context: Context) -> Iterator[Failure]:
+        for name in self._absent(case, context):
+            text = "absent in the reference: no prompt can be drawn"
+            yield Failure(case.id, Key(name), Status.UNDEFINED, text)
 
     def _keys(self, structures: Iterable[str]) -> list[Key]:
         return [
@@ -191,9 +161,11 @@ class PromptedSegmentation(Task):
     def refusal(self, model: Any, image_ndim: int | None) -> str | None:
         """Also: a model that takes none of the prompts, or no images of this dimension."""
         reason = super().refusal(model, image_ndim)
-        if reason or getattr(model, "source", False):
+        if reason:
             return reason
         takes = capabilities(model)
+        if not takes.prompts:
+            return f"it takes no prompts; {self.task} is for models that do"
         if not self.sessions(takes):
             return f"it takes {_listed(takes.prompts)}, and none of the prompts needs only that"
         if image_ndim is not None and image_ndim not in takes.dimensions:
@@ -205,7 +177,11 @@ class PromptedSegmentation(Task):
         if getattr(model, "source", False):
             return None
         lacking = [s.label for s in self.settings if not s.kinds <= capabilities(model).prompts]
-        return f"it takes {_listed(capabilities(model).prompts)}: not asked for {', '.join(lacking)}" if lacking else None
+        return (
+            f"it takes {_listed(capabilities(model).prompts)}: not asked for {', '.join(lacking)}"
+            if lacking
+            else None
+        )
 
     def calls(self, model: Any, info: CaseInfo, structures: int) -> int:
         """One encode and, a session and round, one call a batch of structures."""
@@ -222,9 +198,7 @@ class PromptedSegmentation(Task):
     def _predict_case(self, model: Any, case: Case, context: Context) -> Iterator[Output | Failure]:
         reference = case.reference["structures"]
         present = self._wanted(reference.present())
-        absent = [key for key in self.owed(case, context) if not key.prompt]
-        for key in absent:
-            yield Failure(case.id, key, Status.UNDEFINED, "absent in the reference: no prompt can be drawn")
+        yield from self._undefined(case, context)
         takes = capabilities(model)
         settings = {setting.label: setting for setting in self.settings}
         for key in self._keys(present):
@@ -248,9 +222,16 @@ class PromptedSegmentation(Task):
                 if key.prompt in covered:
                     yield Failure(case.id, key, error.status, str(error))
             return
-        asker = _Asker(self, model, encoded, case, context)
+        asker = Asker(self, model, encoded, case, context)
         for session in sessions:
-            yield from asker.run(session, [_Dialogue(name, reference.mask(name)) for name in present])
+            yield from asker.run(session, [Dialogue(name, reference.mask(name)) for name in present])
+
+    def replay(self, source: Any, cases: Iterable[Case], context: Context) -> Iterator[Output | Failure]:
+        """The source is asked for what a model would be asked for: structures that are present."""
+        for case in cases:
+            yield from self._undefined(case, context)
+            for key in self._keys(self._wanted(case.reference["structures"].present())):
+                yield ask_source(source, case, key, context)
 
     def score(self, case: Case, output: Output, context: Context) -> Sequence[Scored]:
         """The task's metrics on one mask."""
@@ -279,136 +260,6 @@ class PromptedSegmentation(Task):
     def illustrate(self, case: Case, output: Output | None, key: Key) -> Picture | None:
         """Outlines of truth and prediction with the prompt."""
         return mask_picture(case, output, key)
-
-
-class _Asker:
-    """Runs sessions on one encoded image."""
-
-    def __init__(self, task: PromptedSegmentation, model: Any, encoded: Any, case: Case, context: Context) -> None:
-        self._task = task
-        self._model = model
-        self._encoded = encoded
-        self._case = case
-        self._context = context
-        self._grid = grid_of(case)
-        self._ignored = case.reference["structures"].ignored()
-        self._feeds_mask = "mask" in capabilities(model).prompts
-
-    def run(self, session: Session, dialogues: list[_Dialogue]) -> Iterator[Output | Failure]:
-        """All rounds of a session; a structure whose model call failed fails its later rounds too."""
-        setting = session.longest
-        for number in range(1, setting.rounds + 1):
-            for dialogue in dialogues:
-                self._extend(dialogue, session, number)
-            asked = [d for d in dialogues if not d.carried]
-            failures = self._ask(asked)
-            for dialogue in list(dialogues):
-                error = failures.get(dialogue.structure)
-                if error is None:
-                    yield from self._outputs(dialogue, session, number)
-                else:
-                    dialogues.remove(dialogue)
-                    yield from self._failures(dialogue, session, number, error)
-
-    def _extend(self, dialogue: _Dialogue, session: Session, number: int) -> None:
-        """The prompt of this round; ``carried`` when the last mask needs no correction."""
-        setting = session.longest
-        rng = self._context.rng(self._case.id, dialogue.structure, session.seed_label, number)
-        if number == 1:
-            dialogue.prompt = self._opening(dialogue, setting, rng)
-            return
-        prompt, answer = dialogue.prompt, dialogue.answer
-        assert prompt is not None and answer is not None
-        clicked = prompt.points if prompt.points is not None else np.empty((0, dialogue.truth.ndim), dtype=np.int64)
-        click = next_click(
-            answer.mask, dialogue.truth, clicked, self._task.click_rule, rng, self._grid.spacing, self._ignored
-        )
-        dialogue.carried = click is None
-        if click is None:
-            return
-        labels = prompt.labels if prompt.labels is not None else np.empty(0, dtype=np.int64)
-        dialogue.prompt = Prompt(
-            prompt.structure,
-            prompt.box,
-            np.vstack([clicked, np.asarray(click.point)[None]]).astype(np.int64),
-            np.append(labels, click.label).astype(np.int64),
-            answer.mask if self._feeds_mask else None,
-            answer.logits,
-        )
-
-    def _opening(self, dialogue: _Dialogue, setting: PromptSetting, rng: np.random.Generator) -> Prompt:
-        name, truth = dialogue.structure.partition("#")[0], dialogue.truth
-        if setting.mask:
-            return Prompt(name, mask=truth.copy())
-        if setting.box:
-            return Prompt(name, box=jittered_box(truth, rng, setting.jitter) if setting.jitter else tight_box(truth))
-        if setting.points:
-            points = draw_points(truth, setting.points, rng)
-        else:
-            points = np.asarray([first_click(truth, self._task.click_rule, rng, self._grid.spacing)], dtype=np.int64)
-        return Prompt(name, points=points, labels=np.ones(len(points), dtype=np.int64))
-
-    def _ask(self, dialogues: Sequence[_Dialogue]) -> dict[str, CaseFailure]:
-        """Ask in batches; a batch that fails is asked one by one, so that only the culprit fails."""
-        failures: dict[str, CaseFailure] = {}
-        size = self._task.batch_size
-        for start in range(0, len(dialogues), size):
-            batch = dialogues[start : start + size]
-            try:
-                self._ask_batch(batch)
-            except InfrastructureFailure:
-                raise
-            except CaseFailure as error:
-                if len(batch) == 1:
-                    failures[batch[0].structure] = error
-                else:
-                    failures |= self._ask_singly(batch)
-        return failures
-
-    def _ask_singly(self, batch: Sequence[_Dialogue]) -> dict[str, CaseFailure]:
-        failures: dict[str, CaseFailure] = {}
-        for dialogue in batch:
-            try:
-                self._ask_batch([dialogue])
-            except InfrastructureFailure:
-                raise
-            except CaseFailure as error:
-                failures[dialogue.structure] = error
-        return failures
-
-    def _ask_batch(self, batch: Sequence[_Dialogue]) -> None:
-        prompts = [d.prompt for d in batch]
-        answers = self._context.call(self._case.id, "segment", self._model.segment, self._encoded, prompts)
-        if not isinstance(answers, Sequence) or len(answers) != len(batch):
-            got = f"{len(answers)} answers" if isinstance(answers, Sequence) else f"a {type(answers).__name__}"
-            raise ModelFailure(f"segment returned {got} for {len(batch)} prompts; one Segmentation each is expected")
-        checked = [checked_segmentation(answer, self._grid.shape) for answer in answers]
-        for dialogue, answer in zip(batch, checked, strict=True):
-            dialogue.answer = answer
-
-    def _outputs(self, dialogue: _Dialogue, session: Session, number: int) -> Iterator[Output]:
-        columns = _prompt_columns(dialogue.prompt)
-        status = Status.CARRIED if dialogue.carried else Status.OK
-        for setting in session.settings:
-            if number <= setting.rounds:
-                key = Key(dialogue.structure, setting.label, number)
-                yield Output(self._case.id, key, dialogue.answer, status, columns)
-
-    def _failures(self, dialogue: _Dialogue, session: Session, number: int, error: CaseFailure) -> Iterator[Failure]:
-        for setting in session.settings:
-            for later in range(number, setting.rounds + 1):
-                key = Key(dialogue.structure, setting.label, later)
-                yield Failure(self._case.id, key, error.status, str(error))
-
-
-def _prompt_columns(prompt: Prompt | None) -> dict[str, Any]:
-    """The prompt as record columns: JSON of ``[[row, column, label], ...]`` and ``[[start...], [stop...]]``."""
-    columns: dict[str, Any] = {}
-    if prompt is not None and prompt.points is not None and prompt.labels is not None:
-        columns["points"] = json.dumps(np.column_stack([prompt.points, prompt.labels]).tolist())
-    if prompt is not None and prompt.box is not None:
-        columns["box"] = json.dumps(prompt.box.tolist())
-    return columns
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -28,6 +28,7 @@ from medeval.types import (
     MaskStack,
     ModelFailure,
     Output,
+    Status,
     Structures,
 )
 from medeval.types.views import Picture
@@ -45,13 +46,16 @@ class AutomaticSegmentation(Task):
     pair: ClassVar[type] = MaskPair
     protocol: ClassVar[str] = "segment_image(image, structures) -> label array, or {structure: mask}"
     methods: ClassVar[tuple[str, ...]] = ("segment_image",)
+    needs: ClassVar[tuple[str, ...]] = ("image", "structures")
     columns: ClassVar[Mapping[str, str]] = MASK_COLUMNS
 
     task: Literal["segmentation"] = "segmentation"
     structures: tuple[str, ...] | None = Field(
         None, description="Only these structures; default: all.", json_schema_extra=staged("score")
     )
-    metrics: tuple[str, ...] = Field(("dice", "iou"), description="Metrics on masks.", json_schema_extra=staged("score"))
+    metrics: tuple[str, ...] = Field(
+        ("dice", "iou"), description="Metrics on masks.", json_schema_extra=staged("score")
+    )
 
     def owed(self, case: Case, context: Context) -> Sequence[Key]:
         """Every structure of the labelling, present in this case or not."""
@@ -69,7 +73,9 @@ class AutomaticSegmentation(Task):
         for case in cases:
             names = case.reference["structures"].names
             try:
-                answer = context.call(case.id, "segment_image", model.segment_image, case.inputs["image"], names)
+                answer = context.call(
+                    case.id, "segment_image", model.segment_image, case.inputs["image"], names
+                )
                 value = _as_structures(answer, case.reference["structures"])
             except InfrastructureFailure:
                 raise
@@ -87,8 +93,9 @@ class AutomaticSegmentation(Task):
         """Every owed structure of the label map, from one joint pass where both sides are label maps."""
         reference: Structures = case.reference["structures"]
         names = self._wanted(reference.names)
-        pairs = _pairs(output.value, reference, names, case)
-        return [
+        lacking = [name for name in names if _not_covered(output.value, name)]
+        pairs = _pairs(output.value, reference, [name for name in names if name not in lacking], case)
+        return [*(Scored(Key(name), {}, status=Status.NOT_COVERED) for name in lacking)] + [
             Scored(
                 Key(name),
                 {metric.name: metric.observe(pair) for metric in self.bound_metrics},
@@ -106,13 +113,23 @@ class AutomaticSegmentation(Task):
         return mask_picture(case, output, key)
 
 
+def _not_covered(prediction: Any, name: str) -> bool:
+    """True when a label map's own labelling has no such structure; masks that were not given are empty."""
+    return isinstance(prediction, LabelMap) and name not in prediction.labels
+
+
 def _pairs(prediction: Any, reference: Structures, names: Sequence[str], case: Case) -> dict[str, MaskPair]:
     grid = grid_of(case)
     ignore = reference.ignored()
-    same = isinstance(prediction, LabelMap) and isinstance(reference, LabelMap)
-    if same and all(prediction.labels.get(name) == reference.labels[name] for name in names):
+    if (
+        isinstance(prediction, LabelMap)
+        and isinstance(reference, LabelMap)
+        and all(prediction.labels.get(name) == reference.labels[name] for name in names)
+    ):
         labels = {name: reference.labels[name] for name in names}
-        return dict(mask_pairs(prediction.array, reference.array, grid.spacing, labels, grid=grid, ignore=ignore))
+        return dict(
+            mask_pairs(prediction.array, reference.array, grid.spacing, labels, grid=grid, ignore=ignore)
+        )
     return {
         name: MaskPair(
             _mask_or_empty(prediction, name, grid.shape), reference.mask(name), grid.spacing,
@@ -132,14 +149,20 @@ def _as_structures(answer: Any, reference: Structures) -> Structures:
     if isinstance(answer, Mapping):
         unknown = sorted(set(answer) - set(reference.names))
         if unknown:
-            raise ModelFailure(f"masks for unknown structures {', '.join(unknown)}; asked for {', '.join(reference.names)}")
+            raise ModelFailure(
+                f"masks for unknown structures {', '.join(unknown)}; asked for {', '.join(reference.names)}"
+            )
         return MaskStack({n: checked_mask(m, reference.shape) for n, m in answer.items()}, reference.shape)
     array = to_numpy(answer.array if isinstance(answer, LabelMap) else answer)
     labels = answer.labels if isinstance(answer, LabelMap) else None
     if array.shape != reference.shape:
-        raise ModelFailure(f"label map of shape {array.shape}, the image's spatial shape is {reference.shape}")
+        raise ModelFailure(
+            f"label map of shape {array.shape}, the image's spatial shape is {reference.shape}"
+        )
     if array.dtype.kind not in "iub" or array.min(initial=0) < 0:
-        raise ModelFailure(f"label map of {array.dtype}; integers >= 0 are expected (argmax belongs into the adapter)")
+        raise ModelFailure(
+            f"label map of {array.dtype}; integers >= 0 are expected (argmax belongs into the adapter)"
+        )
     if labels is None and not isinstance(reference, LabelMap):
         raise ModelFailure("a label array for a dataset of separate masks; return {structure: mask}")
     return LabelMap(array, labels or reference.labels)  # type: ignore[union-attr]

@@ -31,15 +31,16 @@ def session_scores(
     rows = []
     for prompt, members in scorer.by_prompt(np.arange(len(scorer.column("round")))):
         if prompt in several:
-            sessions = list(_sessions(scorer, members, curve, several[prompt]))
-            rows += [_row(scorer, get_metric(name), prompt, curve, sessions) for name in names if sessions]
+            found = list(_sessions(scorer, members, curve, several[prompt]))
+            asked = [session for session in found if scorer.covered(session[0])]
+            rows += [_row(scorer, get_metric(name), prompt, curve, asked) for name in names if asked]
     return rows
 
 
 def _sessions(
     scorer: CellScorer, members: NDArray[np.int64], curve: str, setting: PromptSetting
-) -> Iterator[tuple[int, ClickCurve]]:
-    """(a row number that stands for the session, its curve over clicks)."""
+) -> Iterator[tuple[int, ClickCurve | None]]:
+    """(a row number that stands for the session, its curve over clicks or None where a round is missing)."""
     groups: dict[tuple, list[int]] = {}
     identity = [scorer.cell.frame[name].to_numpy() for name in _IDENTITY]
     for member in members:
@@ -49,17 +50,28 @@ def _sessions(
         ordered = sorted(group, key=lambda member: rounds[member])
         clicked = [member for member in ordered if setting.clicks_by(int(rounds[member])) > 0]
         scores = scorer.curve(curve, clicked)
-        if scores is not None:
-            yield clicked[0], ClickCurve(scores, setting.clicks)
+        yield clicked[0], None if scores is None else ClickCurve(scores, setting.clicks)
 
 
 def _row(
-    scorer: CellScorer, metric: Metric, prompt: str, curve: str, sessions: Sequence[tuple[int, ClickCurve]]
+    scorer: CellScorer,
+    metric: Metric,
+    prompt: str,
+    curve: str,
+    sessions: Sequence[tuple[int, ClickCurve | None]],
 ) -> dict[str, Any]:
-    values = [metric.observe(found) for _, found in sessions]
-    kept = [position for position, value in enumerate(values) if value.statistic is not None]
-    members = np.array([sessions[position][0] for position in kept], dtype=np.int64)
-    statistics = {"value": np.array([values[position].statistic["value"] for position in kept], dtype=np.float64)}  # type: ignore[index]
+    whole = [(member, found) for member, found in sessions if found is not None]
+    observed = [(member, metric.observe(found).statistic) for member, found in whole]
+    kept = [(member, statistic["value"]) for member, statistic in observed if statistic is not None]
+    members = np.array([member for member, _ in kept], dtype=np.int64)
+    statistics = {"value": np.array([value for _, value in kept], dtype=np.float64)}
     row = scorer.metric_row(metric, prompt, "", {}, scorer.estimate(metric, members, statistics))
-    counts: dict[str, Any] = {"failed": {}, "failed_cases": 0, "undefined": {}, "missing": 0, "not_covered": 0}
+    broken = [member for member, found in sessions if found is None]
+    counts: dict[str, Any] = {
+        "failed": {"session incomplete": len(broken)} if broken else {},
+        "failed_cases": len(set(scorer.column("case")[broken])),
+        "undefined": {},
+        "missing": len(broken),
+        "not_covered": 0,
+    }
     return row | counts | {"records": len(sessions), "bounds": None, "absent": 0, "curve": curve}

@@ -76,7 +76,8 @@ def summarize(task: Task, evidence: Evidence) -> Summary:
     picks: list[dict[str, Any]] = []
     for cell in evidence.load():
         scorer = CellScorer(task, cell, evidence)
-        scores += [*scorer.scores(), *task.more_scores(scorer)]
+        scores += scorer.scores()
+        scores += [dict(row) for row in task.more_scores(scorer)]
         curves += scorer.curves()
         picks += scorer.picks()
     return Summary(scores, build_views(task, scores, curves, picks))
@@ -95,7 +96,9 @@ class CellScorer:
         self._answered = _is(self._status, lambda s: s.answered)
         self._model_fault = _is(self._status, lambda s: s.models_fault)
         self._missing = _is(self._status, lambda s: s.missing)
-        self._owed = self._status != _STATUSES.index(Status.UNDEFINED)  # absent structures were never asked for
+        self._owed = self._status != _STATUSES.index(
+            Status.UNDEFINED
+        )  # absent structures were never asked for
         self._clusters = clusters(frame["patient"].tolist(), frame["case"].tolist())
         self._resamples = evidence.resamples(cell.dataset)
         self._final = _final_rounds(self.column("prompt"), self.column("round"))
@@ -103,7 +106,10 @@ class CellScorer:
     def column(self, name: str) -> NDArray:
         """One column of the records; a structure's instances (``rib#2``) go by the structure's name."""
         if name not in self._columns:
-            values = self.cell.frame[name].to_numpy()
+            frame = self.cell.frame  # a metadata name that only other datasets have is none here
+            values: NDArray = (
+                frame[name].to_numpy() if name in frame else np.full(len(frame), None, dtype=object)
+            )
             if name == "structure":
                 values = np.array([str(value).partition("#")[0] for value in values], dtype=object)
             self._columns[name] = values
@@ -129,7 +135,10 @@ class CellScorer:
         for prompt, members in self.by_prompt(np.arange(len(rounds))):
             if rounds[members].max() > 1:
                 rows += [
-                    {**self._row(metric, prompt, "", {}, members[rounds[members] == number]), "round": int(number)}
+                    {
+                        **self._row(metric, prompt, "", {}, members[rounds[members] == number]),
+                        "round": int(number),
+                    }
                     for number in np.unique(rounds[members])
                     for metric in self.task.bound_metrics
                 ]
@@ -143,7 +152,9 @@ class CellScorer:
         values = self._values(metric)
         failed = self._final[(self._model_fault | self._missing)[self._final]]
         scored = self._final[self._answered[self._final] & np.isfinite(values[self._final])]
-        ordered = scored[np.argsort(values[scored] * (-1 if metric.direction == "higher" else 1), kind="stable")]
+        ordered = scored[
+            np.argsort(values[scored] * (-1 if metric.direction == "higher" else 1), kind="stable")
+        ]
         at = {} if not len(ordered) else {0: "best", len(ordered) // 2: "median", len(ordered) - 1: "worst"}
         rows = [self._pick(rank, int(ordered[position]), metric) for position, rank in at.items()]
         return rows + [self._pick("failed", int(record), metric) for record in failed[:1]]
@@ -155,7 +166,9 @@ class CellScorer:
         for prompt in dict.fromkeys(prompts):
             yield str(prompt), members[prompts == prompt]
 
-    def estimate(self, metric: Metric, members: NDArray[np.int64], statistics: Mapping[str, NDArray]) -> Estimate:
+    def estimate(
+        self, metric: Metric, members: NDArray[np.int64], statistics: Mapping[str, NDArray]
+    ) -> Estimate:
         """Interval of statistics that stand row by row beside ``members``."""
         return estimate(
             metric,
@@ -173,7 +186,13 @@ class CellScorer:
             return None
         values = self.column(metric)[members]
         fault = np.array([_STATUSES[code].models_fault for code in status])
-        return tuple(0.0 if bad or value != value else float(value) for bad, value in zip(fault, values, strict=True))
+        return tuple(
+            0.0 if bad or value != value else float(value) for bad, value in zip(fault, values, strict=True)
+        )
+
+    def covered(self, member: int) -> bool:
+        """False when the model was not asked for this row."""
+        return bool(self._status[member] != _STATUSES.index(Status.NOT_COVERED))
 
     def base(self, prompt: str, by: str, group: Mapping[str, Any]) -> dict[str, Any]:
         """What every score row of this cell says of itself."""
@@ -224,7 +243,9 @@ class CellScorer:
             "shown": row["error"] if rank == "failed" else f"{metric.name} {row[metric.name]:.3f}{unit}",
         }
 
-    def _groups(self, members: NDArray[np.int64], by: str) -> Iterator[tuple[dict[str, Any], NDArray[np.int64]]]:
+    def _groups(
+        self, members: NDArray[np.int64], by: str
+    ) -> Iterator[tuple[dict[str, Any], NDArray[np.int64]]]:
         if not by:
             yield {}, members
             return
@@ -257,7 +278,7 @@ class CellScorer:
         status = self._status[members]
         failed = (self._model_fault | self._missing)[members]
         unmeasured = members[self._answered[members] & ~self._there(metric, members)]
-        rules = self.column(rule_column(metric.name))[unmeasured] if len(unmeasured) else []
+        rules = list(self.column(rule_column(metric.name))[unmeasured])
         return {
             "records": len(members),
             "failed": _counted(str(_STATUSES[code]) for code in status[failed]),

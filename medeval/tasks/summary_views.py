@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,11 @@ def build_views(task: Task, scores: Sequence[Row], curves: Sequence[Row], picks:
         for by in ("", *task.by):
             rows = [row for row in mine if row["by"] == by]
             if rows:
-                views.append(score_table(f"{task.label} on {dataset}" + (f", by {by}" if by else ""), rows, task.ladder))
+                views.append(
+                    score_table(
+                        f"{task.label} on {dataset}" + (f", by {by}" if by else ""), rows, task.ladder
+                    )
+                )
         clicked = [row for row in sessions if row["dataset"] == dataset]
         if clicked:
             title = f"Click sessions of {task.label} on {dataset}, by {clicked[0]['curve']}"
@@ -51,7 +56,12 @@ def score_table(title: str, rows: Sequence[Row], ladder: str = "") -> Table:
         Column("n", "n", "integer", "records"),
         Column("patients", "patients", "text"),
         Column("failed", "failed", "text", "cases that failed, by cause"),
-        Column("undefined", "undefined", "text", "values that a metric's rule leaves undefined, and absent structures"),
+        Column(
+            "undefined",
+            "undefined",
+            "text",
+            "absent structures, what a model does not do, values that a metric's rule leaves undefined",
+        ),
     ]
     lines: dict[tuple, dict[str, Any]] = {}
     for row in rows:
@@ -63,7 +73,13 @@ def score_table(title: str, rows: Sequence[Row], ladder: str = "") -> Table:
 
 
 def _metric_column(name: str, row: Row) -> Column:
-    return Column(name, f"{name} [{row['unit']}]" if row["unit"] else name, "interval", row["definition"], row["direction"])
+    return Column(
+        name,
+        f"{name} [{row['unit']}]" if row["unit"] else name,
+        "interval",
+        row["definition"],
+        row["direction"],
+    )
 
 
 def _line(row: Row) -> dict[str, Any]:
@@ -92,8 +108,9 @@ def _failed(row: Row) -> str:
 
 def _add_counts(line: dict[str, Any], row: Row) -> None:
     parts = [f"{row['metric']}: {count} {rule}" for rule, count in row["undefined"].items()]
-    if not line["undefined"] and row.get("absent"):
-        parts.insert(0, f"{row['absent']} absent")
+    if not line["undefined"]:
+        counted = {"absent": row.get("absent"), "not covered": row.get("not_covered")}
+        parts = [*(f"{count} {what}" for what, count in counted.items() if count), *parts]
     line["undefined"] = "; ".join(filter(None, [line["undefined"], *parts]))
 
 
@@ -120,17 +137,23 @@ def _curves(task: Task, dataset: str, rows: Sequence[Row]) -> list[View]:
 
 def _longest(lines: dict[tuple[str, str, str], list[Row]]) -> dict[tuple[str, str, str], list[Row]]:
     """Of settings that are one session read off at several lengths only the longest is drawn."""
-    kept: dict[tuple[str, str, bool], tuple[str, str, str]] = {}
+    kept: dict[tuple[str, str, str], tuple[str, str, str]] = {}
     for key, points in lines.items():
-        family = (key[0], key[1], "box" in key[2])
+        family = (key[0], key[1], _opening(key[2]))
         if family not in kept or len(points) > len(lines[kept[family]]):
             kept[family] = key
     return {key: lines[key] for key in kept.values()}
 
 
+def _opening(prompt: str) -> str:
+    """What a setting begins with before its clicks: ``box jitter 5 + 3 clicks`` -> ``box jitter 5``."""
+    return re.sub(r"( \+ )?\d+ clicks?$", "", prompt)
+
+
 def _series(key: tuple[str, str, str], points: Sequence[Row]) -> Series:
     model, arm, prompt = key
-    name = " ".join(filter(None, [model, arm, "(box first)" if "box" in prompt else ""]))
+    first = _opening(prompt)
+    name = " ".join(filter(None, [model, arm, f"({first} first)" if first else ""]))
     return Series(
         name,
         [row["round"] for row in points],
@@ -148,8 +171,12 @@ def _gallery(task: Task, picks: Sequence[Row]) -> Gallery:
         for row in picks:
             if (row["dataset"], row["model"]) == (dataset, model):
                 key = Key(row["structure"], row["prompt"], row["round"], row["sample"])
-                caption = " · ".join(filter(None, [row["case"], row["structure"], row["prompt"], row["shown"]]))
+                caption = " · ".join(
+                    filter(None, [row["case"], row["structure"], row["prompt"], row["shown"]])
+                )
                 items.append(
-                    GalleryItem(dataset, model, row["arm"], row["seed"], row["case"], key, caption, row["rank"])
+                    GalleryItem(
+                        dataset, model, row["arm"], row["seed"], row["case"], key, caption, row["rank"]
+                    )
                 )
     return Gallery(f"Cases of {task.label}: best, median, worst, failed", items)

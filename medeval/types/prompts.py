@@ -49,7 +49,7 @@ class Segmentation:
 class Capabilities:
     """What a promptable model takes. An adapter declares it as the class attribute ``takes``.
 
-    prompts: of "box", "points", "mask"; an empty set means all.
+    prompts: of "box", "points", "mask"; an empty set: it takes no prompts.
     dimensions: spatial dimensions that it accepts.
     """
 

@@ -20,7 +20,9 @@ def mask(shape=(8, 9, 10), dtype=np.uint8, at=slice(2, 6)):
 
 
 def test_shapes_differ():
-    with pytest.raises(MetricError, match=r"prediction has shape \(8, 9, 10\), but reference has shape \(8, 9, 9\)"):
+    with pytest.raises(
+        MetricError, match=r"prediction has shape \(8, 9, 10\), but reference has shape \(8, 9, 9\)"
+    ):
         compare_masks(mask(), mask((8, 9, 9)), (1, 1, 1))
     with pytest.raises(MetricError, match="prediction has shape"):
         compare_label_maps(mask(), mask((8, 9)), (1, 1, 1))
@@ -100,7 +102,10 @@ def test_one_mask_empty(kernel_path):
 def test_both_masks_empty(kernel_path):
     empty = np.zeros_like(mask())
     assert all(math.isnan(v) for v in compare_masks(empty, empty, (1, 1, 1), NAMES).values())
-    assert compare_masks(empty, empty, (1, 1, 1), ["dice:empty=1", "iou:empty=1"]) == {"dice:empty=1": 1, "iou:empty=1": 1}
+    assert compare_masks(empty, empty, (1, 1, 1), ["dice:empty=1", "iou:empty=1"]) == {
+        "dice:empty=1": 1,
+        "iou:empty=1": 1,
+    }
     with pytest.raises(MetricError, match="both empty"):
         MaskPair(empty, empty, (1, 1, 1)).surface("voxel")
 
@@ -211,7 +216,7 @@ def test_metric_names():
         "nsd@nowhere": "no tolerance table 'nowhere'",
         "hd95:surfle": "unknown option 'surfle'; did you mean 'surfel'",
         "hd95:surfel:voxel": "contradicts",
-            "betti_error:odd": "unknown option",
+        "betti_error:odd": "unknown option",
         "pq@1.5": "threshold lies in",
         "pq:7-connected": "unknown option",
         "rq:dice": "is for pq and sq",

@@ -53,7 +53,9 @@ def test_any_voxel_rule():
     reference, prediction = np.zeros((12, 12), bool), np.zeros((12, 12), bool)
     reference[1:6, 1:6] = reference[8:11, 8:11] = True
     prediction[5, 5] = True
-    values = compare_masks(prediction, reference, (1, 1), ["lesion_recall", "lesion_recall:any", "lesion_precision:any"])
+    values = compare_masks(
+        prediction, reference, (1, 1), ["lesion_recall", "lesion_recall:any", "lesion_precision:any"]
+    )
     assert list(values.values()) == [0.0, 0.5, 1.0]
 
 

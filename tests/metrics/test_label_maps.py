@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from medeval.metrics import compare_label_maps, compare_masks, mask_pairs
+from medeval.metrics import compare, compare_label_maps, compare_masks, kernels, mask_pairs
 from medeval.metrics.overlap import generalised_dice
 from medeval.types import Grid, MetricError
 
@@ -63,12 +63,15 @@ def test_more_labels_than_a_byte_holds():
     found = compare_label_maps(prediction, reference, SPACING, metrics=["dice", "recall"])
     assert list(found) == list(range(1, 700))
     for label in (1, 255, 256, 699):
-        assert found[label] == compare_masks(prediction == label, reference == label, SPACING, ["dice", "recall"])
+        assert found[label] == compare_masks(
+            prediction == label, reference == label, SPACING, ["dice", "recall"]
+        )
     with pytest.raises(MetricError, match="at most 255 can be joined"):
         compare_label_maps(prediction, reference, SPACING, {"all": range(1, 700)})
 
 
-def test_threads_change_nothing(blobs, kernel_path):
+def test_threads_change_nothing(blobs, kernel_path, monkeypatch):
+    monkeypatch.setattr(compare, "WORTH_THREADS", 0)
     one = compare_label_maps(*blobs, SPACING, metrics=NAMES, threads=1)
     for threads in (2, 3, 64, None):
         assert compare_label_maps(*blobs, SPACING, metrics=NAMES, threads=threads) == one
@@ -94,7 +97,9 @@ def test_generalised_dice(blobs):
     agree = ((prediction == reference) & (reference > 0)).sum()
     assert uniform == pytest.approx(2 * agree / ((prediction > 0).sum() + (reference > 0).sum()))
     assert 0 < generalised_dice(counts) < 1
-    assert generalised_dice({1: counts[1]}) == pytest.approx(compare_masks(prediction == 1, reference == 1, SPACING)["dice"])
+    assert generalised_dice({1: counts[1]}) == pytest.approx(
+        compare_masks(prediction == 1, reference == 1, SPACING)["dice"]
+    )
 
 
 def test_two_dimensions(blobs, kernel_path):
@@ -103,3 +108,26 @@ def test_two_dimensions(blobs, kernel_path):
     for label, values in found.items():
         masks = [m == label for m in flat]
         assert values == pytest.approx(compare_masks(*masks, SPACING[1:], list(values)), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64, np.uint64, np.float32, np.float64]
+)
+def test_narrowing(dtype, kernel_path):
+    """Bytes when every label is a whole number in [0, 255], else nothing; in any memory order."""
+    top = min(255, np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 255)
+    labels = np.arange(20_000).reshape(20, 50, 20).astype(np.int64) % (top + 1)
+    for array in (
+        labels.astype(dtype),
+        np.asfortranarray(labels.astype(dtype)),
+        labels.astype(dtype)[::-1, ::2],
+    ):
+        found = kernels.narrow(array)
+        assert found.dtype == np.uint8
+        assert np.array_equal(found, array)
+    wrong = {np.int8: [-1], np.uint16: [256, 65535], np.uint32: [256], np.uint64: [2**63]}
+    floats = [256, -1, 0.5, np.nan, np.inf, -np.inf, 1e30]
+    for value in wrong.get(dtype, floats if np.issubdtype(dtype, np.floating) else [256, -1]):
+        array = labels.astype(dtype)
+        array[-1, -1, -1] = value
+        assert kernels.narrow(array) is None

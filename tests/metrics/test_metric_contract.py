@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +23,16 @@ EXAMPLES = [
     "lesion_precision:hungarian", "pq", "pq:dice", "sq@0.25:many", "rq:6-connected", "fpv_ml", "fnv_ml", "ece", "ece@15:box",
     "cwece", "mce", "brier", "nll", "auroc", "soft_dice:box",
 ]  # fmt: skip
-CLICKS = ["noc@90", "nof@85", "nof@85:ritm", "auc_dice", "auc_dice:raw", "dice@1click", "dice@3clicks", "final_dice"]
+CLICKS = [
+    "noc@90",
+    "nof@85",
+    "nof@85:ritm",
+    "auc_dice",
+    "auc_dice:raw",
+    "dice@1click",
+    "dice@3clicks",
+    "final_dice",
+]
 
 
 def pair(shape=(9, 10, 11), prediction=True, reference=True):
@@ -53,7 +64,9 @@ def test_value_lies_in_its_range(name, shape):
 def test_empty_masks(name):
     """Never a silent 0 or 1: the rule that applied stands in the value, unless empty masks need none."""
     metric = get_metric(name)
-    counted = name.startswith(("specificity", "volume_difference", "ece", "cwece", "mce", "brier", "nll", "soft", "auroc"))
+    counted = name.startswith(
+        ("specificity", "volume_difference", "ece", "cwece", "mce", "brier", "nll", "soft", "auroc")
+    )
     for sides in ((False, False), (True, False), (False, True)):
         found = metric.observe(pair(prediction=sides[0], reference=sides[1]))
         assert found.rule or counted or name == "fpv_ml", (name, sides)
@@ -141,8 +154,26 @@ def test_one_surface_pass_serves_all(monkeypatch):
     surfaces = kernels.surfaces
     monkeypatch.setattr(kernels, "surfaces", lambda *args: calls.append(args) or surfaces(*args))
     one = pair()
-    names = ["hd", "hd95", "hd95:pooled", "assd", "masd", "nsd@1mm:voxel", "nsd@2mm:voxel", "nsd@5mm", "hd95:surfel"]
+    names = [
+        "hd",
+        "hd95",
+        "hd95:pooled",
+        "assd",
+        "masd",
+        "nsd@1mm:voxel",
+        "nsd@2mm:voxel",
+        "nsd@5mm",
+        "hd95:surfel",
+    ]
     compare_masks(one.prediction, one.reference, one.spacing, names)
     assert len(calls) == 2  # border voxels, and surface elements
     compare_masks(one.prediction, one.reference, one.spacing, names, surface="surfel")
     assert len(calls) == 3
+
+
+def test_every_name_is_documented():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "metrics.md").read_text()
+    for pattern, cls in registered().items():
+        if issubclass(cls.pair, MaskPair | ClickCurve):
+            base = re.split(r"[\[<:]", pattern)[0]
+            assert f"`{base}" in text, pattern

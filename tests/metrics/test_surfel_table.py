@@ -53,7 +53,8 @@ def triangulations(i, j):
 def area(polygon, triangles, spacing):
     points = [point * spacing for point in polygon]
     return sum(
-        float(np.linalg.norm(np.cross(points[b] - points[a], points[c] - points[a]))) / 2 for a, b, c in triangles
+        float(np.linalg.norm(np.cross(points[b] - points[a], points[c] - points[a]))) / 2
+        for a, b, c in triangles
     )
 
 

@@ -31,6 +31,9 @@ typedef struct {
    index on each axis in either map: boxes[value][2][3], low > high where absent. Returns -1, or a value >= size. */
 int scan_maps(const view_t *prediction, const view_t *reference, int size, int64_t *counts, int64_t *boxes);
 
+/* narrow.c: n integers of 2, 4 or 8 bytes, or floats of 4 or 8, as bytes. Returns -1, or a position near the first that does not fit. */
+int64_t narrow(const void *from, int floating, int itemsize, int64_t n, uint8_t *to);
+
 /* A surface as bytes: 0 where there is none, else a code; with a margin of zeros on every side. */
 typedef struct {
     uint8_t *codes;
@@ -73,15 +76,6 @@ typedef struct tree tree_t;
 tree_t *tree_build(const surface_t *surface, const metric_t *metric);
 void tree_free(tree_t *tree);
 /* Squared distance of the nearest element. hint: index of an element that is likely near, updated; -1 for none. */
-double tree_nearest(const tree_t *tree, const int32_t point[3], int64_t *hint);
-
-INLINE double squared_length(const metric_t *metric, const int64_t step[3]) {
-    double square[3];
-    for (int axis = 0; axis < 3; axis++) {
-        double length = (double)step[axis] * metric->spacing[axis];
-        square[axis] = length * length;
-    }
-    return (square[metric->order[0]] + square[metric->order[1]]) + square[metric->order[2]];
-}
+double tree_nearest(const tree_t *tree, const int32_t position[3], int64_t *hint);
 
 #endif

@@ -59,6 +59,29 @@ done:
     return result;
 }
 
+static PyObject *py_narrow(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer from = {0}, to = {0};
+    PyObject *of_from, *of_to, *result = NULL;
+    int floating;
+    if (!PyArg_ParseTuple(args, "OOp:narrow", &of_from, &of_to, &floating)) return NULL;
+    if (PyObject_GetBuffer(of_from, &from, PyBUF_ND) || PyObject_GetBuffer(of_to, &to, PyBUF_WRITABLE)) goto done;
+    const Py_ssize_t size = from.itemsize;
+    if (((size != 2 || floating) && size != 4 && size != 8) || to.len * size != from.len) {
+        PyErr_SetString(PyExc_ValueError, "integers of 2, 4 or 8 bytes or floats of 4 or 8, and as many bytes are needed");
+        goto done;
+    }
+    int64_t wrong;
+    Py_BEGIN_ALLOW_THREADS
+    wrong = narrow(from.buf, floating, (int)size, to.len, to.buf);
+    Py_END_ALLOW_THREADS
+    result = PyBool_FromLong(wrong < 0);
+done:
+    PyBuffer_Release(&from);
+    PyBuffer_Release(&to);
+    return result;
+}
+
 static PyObject *bytes_of(const double *values, int64_t count) {
     return PyBytes_FromStringAndSize((const char *)values, (Py_ssize_t)(count * (int64_t)sizeof(double)));
 }
@@ -148,6 +171,7 @@ done:
 
 static PyMethodDef methods[] = {
     {"scan", py_scan, METH_VARARGS, "Joint counts and boxes of two byte maps."},
+    {"narrow", py_narrow, METH_VARARGS, "Labels as bytes; False when one does not fit."},
     {"surfaces", py_surfaces, METH_VARARGS, "Distances between the surfaces of two crops, both directions."},
     {NULL, NULL, 0, NULL},
 };

@@ -95,9 +95,33 @@ typedef struct {
     double distance, weight;
 } entry_t;
 
-static int by_distance(const void *left, const void *right) {
-    const double a = ((const entry_t *)left)->distance, b = ((const entry_t *)right)->distance;
-    return (a > b) - (a < b);
+#define DIGIT 11 /* bits: six digits make a double */
+
+/* Radix sort by distance: doubles that are not negative sort as their bits do. Half of `entries` is the work space. */
+static void sort_entries(entry_t *entries, int64_t count) {
+    entry_t *from = entries, *to = entries + count;
+    for (int digit = 0; digit < 6; digit++) {
+        int64_t starts[1 << DIGIT] = {0}, sum = 0;
+        const int shift = digit * DIGIT;
+        for (int64_t i = 0; i < count; i++) {
+            uint64_t bits;
+            memcpy(&bits, &from[i].distance, 8);
+            starts[bits >> shift & ((1 << DIGIT) - 1)]++;
+        }
+        for (int value = 0; value < 1 << DIGIT; value++) {
+            const int64_t size = starts[value];
+            starts[value] = sum;
+            sum += size;
+        }
+        for (int64_t i = 0; i < count; i++) {
+            uint64_t bits;
+            memcpy(&bits, &from[i].distance, 8);
+            to[starts[bits >> shift & ((1 << DIGIT) - 1)]++] = from[i];
+        }
+        entry_t *swap = from;
+        from = to;
+        to = swap;
+    } /* an even number of passes: the result lies in the first half again */
 }
 
 /* What the neighbourhood did not reach: each position's distance by the tree of the other surface. */
@@ -119,7 +143,8 @@ static int far_entries(const surface_t *source, const surface_t *target, const d
 
 static int make_table(const surface_t *source, const surface_t *target, const double *weights,
                       const neighbours_t *near, const metric_t *metric, const search_t *search, table_t *table) {
-    entry_t *entries = malloc(sizeof(entry_t) * (size_t)(near->n_ranks + search->missed.count + 1));
+    const int64_t room = near->n_ranks + search->missed.count;
+    entry_t *entries = malloc(2 * sizeof(entry_t) * (size_t)(room + 1)); /* sorting needs as much again */
     if (entries == NULL) return -1;
     int64_t count = 0;
     for (int code = 1; code < 256; code++) search->reached[0] += (double)search->coincident[code] * weights[code];
@@ -131,7 +156,7 @@ static int make_table(const surface_t *source, const surface_t *target, const do
             return -1;
         }
         count += search->missed.count;
-        qsort(entries, (size_t)count, sizeof(entry_t), by_distance);
+        sort_entries(entries, count);
     }
     table->distances = malloc(sizeof(double) * (size_t)(count + 1));
     table->weights = malloc(sizeof(double) * (size_t)(count + 1));

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAF 12
+#define LEAF 16
 #define DEPTH 128
 
 typedef struct {
@@ -17,21 +17,30 @@ typedef struct {
     int64_t left, right; /* its children; left is 0 for a leaf */
 } node_t;
 
+/* Positions are kept in the order in which squares are summed. */
 struct tree {
-    metric_t metric;
+    double spacing[3];
+    int order[3];
     position_t *positions;
     node_t *nodes;
     int64_t n_nodes;
 };
 
-static int64_t collect(const surface_t *s, position_t *out) {
+static int64_t collect(const surface_t *s, const int order[3], position_t *out) {
     int64_t count = 0;
     for (int64_t x = s->margin[0]; x < s->shape[0] - s->margin[0]; x++)
         for (int64_t y = s->margin[1]; y < s->shape[1] - s->margin[1]; y++) {
             const uint8_t *row = s->codes + (x * s->shape[1] + y) * s->shape[2];
-            for (int64_t z = s->margin[2]; z < s->shape[2] - s->margin[2]; z++) {
+            const int64_t end = s->shape[2] - s->margin[2];
+            for (int64_t z = s->margin[2]; z < end; z++) {
+                uint64_t eight;
+                while (z + 8 <= end && (memcpy(&eight, row + z, 8), !eight)) z += 8;
+                if (z >= end) break;
                 if (!row[z]) continue;
-                if (out != NULL) out[count] = (position_t){{(int32_t)x, (int32_t)y, (int32_t)z}};
+                if (out != NULL) {
+                    const int32_t at[3] = {(int32_t)x, (int32_t)y, (int32_t)z};
+                    out[count] = (position_t){{at[order[0]], at[order[1]], at[order[2]]}};
+                }
                 count++;
             }
         }
@@ -76,8 +85,8 @@ static int64_t add_node(tree_t *tree, int64_t start, int64_t stop) {
         }
         node->low[axis] = low;
         node->high[axis] = high;
-        if ((double)(high - low) * tree->metric.spacing[axis] > extent) {
-            extent = (double)(high - low) * tree->metric.spacing[axis];
+        if ((double)(high - low) * tree->spacing[axis] > extent) {
+            extent = (double)(high - low) * tree->spacing[axis];
             widest = axis;
         }
     }
@@ -91,10 +100,13 @@ static int64_t add_node(tree_t *tree, int64_t start, int64_t stop) {
 }
 
 tree_t *tree_build(const surface_t *surface, const metric_t *metric) {
-    const int64_t count = collect(surface, NULL);
+    const int64_t count = collect(surface, metric->order, NULL);
     tree_t *tree = calloc(1, sizeof *tree);
     if (tree == NULL) return NULL;
-    tree->metric = *metric;
+    for (int axis = 0; axis < 3; axis++) {
+        tree->order[axis] = metric->order[axis];
+        tree->spacing[axis] = metric->spacing[metric->order[axis]];
+    }
     tree->positions = malloc(sizeof(position_t) * (size_t)(count + 1));
     /* Every leaf holds more than LEAF / 2 positions (or is the root). */
     tree->nodes = malloc(sizeof(node_t) * (size_t)(2 * (count / (LEAF / 2)) + 3));
@@ -102,7 +114,7 @@ tree_t *tree_build(const surface_t *surface, const metric_t *metric) {
         tree_free(tree);
         return NULL;
     }
-    collect(surface, tree->positions);
+    collect(surface, metric->order, tree->positions);
     add_node(tree, 0, count);
     return tree;
 }
@@ -114,23 +126,30 @@ void tree_free(tree_t *tree) {
     free(tree);
 }
 
+INLINE double squared_length(const tree_t *tree, int32_t x, int32_t y, int32_t z) {
+    const double a = x * tree->spacing[0], b = y * tree->spacing[1], c = z * tree->spacing[2];
+    return (a * a + b * b) + c * c;
+}
+
+INLINE int32_t outside(int32_t low, int32_t high, int32_t at) {
+    const int32_t below = low - at, above = at - high, most = below > above ? below : above;
+    return most > 0 ? most : 0;
+}
+
 /* Smallest squared distance from the point to a node's box: rounding is monotone, so it never exceeds a true one. */
 INLINE double to_box(const tree_t *tree, const node_t *node, const int32_t point[3]) {
-    int64_t step[3];
-    for (int axis = 0; axis < 3; axis++) {
-        const int64_t below = (int64_t)node->low[axis] - point[axis], above = (int64_t)point[axis] - node->high[axis];
-        step[axis] = below > 0 ? below : above > 0 ? above : 0;
-    }
-    return squared_length(&tree->metric, step);
+    return squared_length(tree, outside(node->low[0], node->high[0], point[0]),
+                          outside(node->low[1], node->high[1], point[1]),
+                          outside(node->low[2], node->high[2], point[2]));
 }
 
 INLINE double to_position(const tree_t *tree, int64_t index, const int32_t point[3]) {
     const int32_t *at = tree->positions[index].at;
-    const int64_t step[3] = {(int64_t)at[0] - point[0], (int64_t)at[1] - point[1], (int64_t)at[2] - point[2]};
-    return squared_length(&tree->metric, step);
+    return squared_length(tree, at[0] - point[0], at[1] - point[1], at[2] - point[2]);
 }
 
-double tree_nearest(const tree_t *tree, const int32_t point[3], int64_t *hint) {
+double tree_nearest(const tree_t *tree, const int32_t position[3], int64_t *hint) {
+    const int32_t point[3] = {position[tree->order[0]], position[tree->order[1]], position[tree->order[2]]};
     struct {
         int64_t node;
         double least;

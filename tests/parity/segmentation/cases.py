@@ -29,7 +29,11 @@ def _arrays(name: str) -> dict[str, NDArray]:
 def masks(case: str) -> tuple[NDArray, NDArray, tuple[float, ...]]:
     """(prediction, reference, spacing) of a small case."""
     arrays = _arrays("masks_small")
-    return arrays[f"{case}__pred"], arrays[f"{case}__ref"], tuple(load("masks_small")["cases"][case]["spacing"])
+    return (
+        arrays[f"{case}__pred"],
+        arrays[f"{case}__ref"],
+        tuple(load("masks_small")["cases"][case]["spacing"]),
+    )
 
 
 def instance_maps(case: str) -> tuple[NDArray, NDArray]:

@@ -45,7 +45,10 @@ def test_cldice(case):
         assert math.isnan(ours)
     elif case.endswith("empty"):
         assert ours == 0.0
-    elif case in ("3d_plates_one_slice", "3d_corner_touching"):  # scikit-image finds no skeleton at all: 0/0 for all
+    elif case in (
+        "3d_plates_one_slice",
+        "3d_corner_touching",
+    ):  # scikit-image finds no skeleton at all: 0/0 for all
         assert values == [None, None]
         assert math.isnan(ours)
     elif None in values:  # 0/0 of disjoint skeletons is nan for the peers, 0 for us

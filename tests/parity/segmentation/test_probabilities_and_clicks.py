@@ -58,5 +58,8 @@ def test_number_of_clicks():
 def test_areas():
     raw = [clicks.area_under_clicks(c, normalised=False) for c in CURVES["curves"]]
     assert raw == pytest.approx(CURVES["auc_trapezoid"], rel=1e-6)
-    own = [get_metric("auc_dice").observe(clicks.ClickCurve(tuple(c))).statistic["value"] for c in CURVES["curves"]]
+    own = [
+        get_metric("auc_dice").observe(clicks.ClickCurve(tuple(c))).statistic["value"]
+        for c in CURVES["curves"]
+    ]
     assert own == pytest.approx(CURVES["auc_trapezoid_normalised"], rel=1e-6)

@@ -73,7 +73,11 @@ A_EVAL = "nsd@liver=5,kidney right=3,spleen=3,pancreas=5,gallbladder=2,esophagus
 def sliced(prediction, reference, label):
     """The A-Eval script's axial rule: from the first to before the last slice that the reference labels."""
     slices = np.flatnonzero((reference == label).any(axis=(0, 1)))
-    return (prediction[:, :, slices[0] : slices[-1]], reference[:, :, slices[0] : slices[-1]]) if slices.size else None
+    return (
+        (prediction[:, :, slices[0] : slices[-1]], reference[:, :, slices[0] : slices[-1]])
+        if slices.size
+        else None
+    )
 
 
 @pytest.mark.parametrize("which", ["amos_shift", "amos_shift_edited", "totalseg_ct"])
@@ -98,4 +102,6 @@ def test_a_eval_script(which):
             dice, nsd = compare_label_maps(*maps, values["spacing_mm"], {name: label}, metrics)[name].values()
         if math.isnan(nsd):  # absent: the script counts 1 where both are empty, 0 where the reference is
             dice = nsd = 0.0 if (prediction == label).any() else 1.0
-        assert (dice, nsd) == (pytest.approx(expected[0], rel=1e-6), pytest.approx(expected[1], rel=1e-6)), name
+        assert (dice, nsd) == (pytest.approx(expected[0], rel=1e-6), pytest.approx(expected[1], rel=1e-6)), (
+            name
+        )

@@ -52,8 +52,12 @@ def test_areas_and_directed_averages(case):
     to_reference, to_prediction = pair.surface("surfel").directions
     assert to_prediction.total == pytest.approx(values["surface_area_gt"], rel=1e-6)
     assert to_reference.total == pytest.approx(values["surface_area_pred"], rel=1e-6)
-    assert to_prediction.mean == pytest.approx(values["average_surface_distance_gt_to_pred"], rel=1e-6, abs=1e-9)
-    assert to_reference.mean == pytest.approx(values["average_surface_distance_pred_to_gt"], rel=1e-6, abs=1e-9)
+    assert to_prediction.mean == pytest.approx(
+        values["average_surface_distance_gt_to_pred"], rel=1e-6, abs=1e-9
+    )
+    assert to_reference.mean == pytest.approx(
+        values["average_surface_distance_pred_to_gt"], rel=1e-6, abs=1e-9
+    )
     for t in (0, 1, 2, 3, 5):
         overlap = values[f"surface_overlap_{t}"]
         assert to_prediction.within(t) / to_prediction.total == pytest.approx(overlap[0], rel=1e-6, abs=1e-9)

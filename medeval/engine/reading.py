@@ -1,0 +1,72 @@
+"""Cases read ahead of their use, and datasets as a task may see them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from medeval.runs.folder import UnitName
+from medeval.types import Case, Key
+
+ReadCase = Callable[[str], tuple[Case, Sequence[Key]]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One unit to do: predict and score it, or score its kept predictions again."""
+
+    unit: UnitName
+    work: Literal["predict", "score"] = "predict"
+
+
+class Ahead:
+    """Jobs with their cases' reads, submitted some cases before they are consumed, across the borders of jobs."""
+
+    def __init__(self, jobs: Iterable[Job], readers: ThreadPoolExecutor, read: ReadCase, window: int) -> None:
+        self._ids = ((job, case_id) for job in jobs for case_id in job.unit.case_ids)
+        self._readers = readers
+        self._read = read
+        self._window = window
+        self._queue: deque[tuple[Job, str, Future]] = deque()
+
+    def __iter__(self) -> Iterator[tuple[Job, Iterator[tuple[str, Future]]]]:
+        while self._fill():
+            job = self._queue[0][0]
+            cases = self._of(job)
+            yield job, cases
+            for _ in cases:  # whatever the task did, the next job begins at its own cases
+                pass
+
+    def _of(self, job: Job) -> Iterator[tuple[str, Future]]:
+        while self._fill() and self._queue[0][0] is job:
+            _, case_id, future = self._queue.popleft()
+            yield case_id, future
+
+    def _fill(self) -> bool:
+        while len(self._queue) < self._window:
+            try:
+                job, case_id = next(self._ids)
+            except StopIteration:
+                break
+            self._queue.append((job, case_id, self._readers.submit(self._read, case_id)))
+        return bool(self._queue)
+
+
+class InputsOnly:
+    """A dataset without its reference: what ``context.dataset(name)`` gives."""
+
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
+        self.index = dataset.index
+
+    def read(self, case_id: str) -> Case:
+        """The case's inputs; its reference is not read at all."""
+        return self._dataset.read(case_id, ("inputs",))
+
+
+def inputs_only(datasets: Mapping[str, Any]) -> dict[str, Any]:
+    """Every dataset of a suite without its labels."""
+    return {name: InputsOnly(dataset) for name, dataset in datasets.items()}
