@@ -44,7 +44,7 @@ class Model:
             os.kill(os.getpid(), signal.SIGSEGV)
         self.tolerance, self.does, self.at = tolerance, does, at
     def encode(self, image):
-        self.case = int(image.array[0, 0, 0])
+        self.case = int(image.array.flat[0])
         called(f"encode {self.case}")
         if self.does == "encode raises" and self.case == self.at:
             raise ValueError("cannot encode")

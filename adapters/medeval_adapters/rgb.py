@@ -15,11 +15,20 @@ _COLOUR = {1: (0, 0, 0), 2: (0, 0, 0), 3: (0, 1, 2), 4: (0, 1, 2)}  # grey, grey
 def to_rgb(
     image: Image, channels: Sequence[int] | None = None, window: tuple[float, float] | None = None
 ) -> NDArray[np.uint8]:
-    """(row, column, 3) uint8.
+    """(row, column, 3) uint8: ``to_picture``, rounded."""
+    picture = to_picture(image, channels, window)
+    return picture if picture.dtype == np.uint8 else np.rint(picture).astype(np.uint8)
+
+
+def to_picture(
+    image: Image, channels: Sequence[int] | None = None, window: tuple[float, float] | None = None
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """(row, column, 3) in 0..255; uint8 but for pictures that were float in that range.
 
     channels: one (grey) or three of the image's channels; by default grey or colour as the file has it, alpha dropped.
-    window: values that become 0 and 255. By default 8-bit stays as it is, bool and floats within [0, 1] are multiplied by
-        255, and everything else (16 bit, CT, MR) goes from its smallest to its largest value in this image, as
+    window: values that become 0 and 255. By default 8-bit stays as it is, and so do three channels of float within
+        [0, 255] that reach beyond 1 (a colour picture that was averaged or padded); bool and floats within [0, 1] are
+        multiplied by 255; everything else (16 bit, CT, MR) goes from its smallest to its largest value in this image, as
         SA-Med2D-20M was made. A constant image of that kind becomes 0; NaN counts as the smallest value.
     Raises ``DataError`` for an image that is not 2D, has no pixels, or has channels of which none was chosen.
     """
@@ -28,7 +37,12 @@ def to_rgb(
     array = np.asarray(image.array)
     if array.size == 0:
         raise DataError(f"an image without pixels, of shape {array.shape}")
-    return np.ascontiguousarray(np.moveaxis(_to_bytes(array[_channels(array, channels)], window), 0, -1))
+    chosen = array[_channels(array, channels)]
+    if window is None and len(array) == 3 and chosen.dtype.kind == "f" and 1 < chosen.max() <= 255 and chosen.min() >= 0:
+        picture = chosen.astype(np.float32)
+    else:
+        picture = _to_bytes(chosen, window)
+    return np.ascontiguousarray(np.moveaxis(picture, 0, -1))
 
 
 def _channels(array: NDArray, chosen: Sequence[int] | None) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from medeval.types import Capabilities, Image, PluginError, Prompt, Segmentation
-from medeval_adapters.rgb import to_rgb
+from medeval_adapters.rgb import to_picture
 from medeval_adapters.sam_frames import Frame, Preparation
 from medeval_adapters.sam_prompts import Batch, Feedback, batches
 from medeval_adapters.torch_common import (
@@ -52,7 +52,7 @@ class PromptableSAM:
     mask_feedback: what the mask input is made of, the last logits or their sigmoid.
     multimask: choose by predicted IoU among three masks ``always``, ``never`` (the single-mask output), or, as SAM's paper
         has it, only for a single point (``ambiguous``).
-    channels, window: see ``rgb.to_rgb``.
+    channels, window: see ``rgb.to_picture``.
     probabilities: return them too, for calibration metrics.
     decoder_num_heads: attention heads of the decoder, the one size that no checkpoint shows.
     Building raises ``PluginError`` for a checkpoint that cannot be used and for a GPU that is not there.
@@ -91,13 +91,19 @@ class PromptableSAM:
         encoder = self.network.image_encoder
         self._encoder = torch.compile(encoder) if self.compile else encoder
 
+    @property
+    def mean_colour(self) -> tuple[float, float, float]:
+        """Red, green and blue (0..255) that the network sees as zero: what a protocol should pad with."""
+        red, green, blue = self.network.pixel_mean.flatten().tolist()
+        return (red, green, blue) if self.channel_order == "rgb" else (blue, green, red)
+
     def encode(self, image: Image) -> Encoded:
-        """The image's embedding; the one pass through the image encoder. Raises ``DataError``, see ``to_rgb``."""
+        """The image's embedding; the one pass through the image encoder. Raises ``DataError``, see ``to_picture``."""
         torch = import_torch()
-        rgb = to_rgb(image, self.channels, self.window)
-        frame = Frame.fit(rgb.shape[:2], self.network.image_size, self.preparation)
+        picture = to_picture(image, self.channels, self.window)
+        frame = Frame.fit(picture.shape[:2], self.network.image_size, self.preparation)
         # The official script reads BGR and normalises it by RGB constants, so released weights expect that.
-        colours = frame.resize(rgb)[..., :: -1 if self.channel_order == "bgr" else 1]
+        colours = frame.resize(picture)[..., :: -1 if self.channel_order == "bgr" else 1]
         pixels = torch.from_numpy(np.moveaxis(colours, -1, 0).astype(np.float32)).to(self._device)
         with inference(self._device, self._dtype):
             square = frame.place(self.network.normalise(pixels))[None]

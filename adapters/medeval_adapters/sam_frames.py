@@ -42,14 +42,14 @@ class Frame:
             return cls(side, original, inner, (0, 0), smooth=True)
         return cls(side, original, (side, side), (0, 0))
 
-    def resize(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(row, column, 3) at ``original`` -> at ``inner``."""
+    def resize(self, rgb: NDArray) -> NDArray:
+        """(row, column, 3) in 0..255 at ``original`` -> at ``inner``; bilinear gives uint8."""
         if self.inner == self.original:
             return rgb
         if self.smooth:
             from PIL import Image
 
-            picture = Image.fromarray(rgb).resize((self.inner[1], self.inner[0]), Image.Resampling.BILINEAR)
+            picture = Image.fromarray(np.rint(rgb).astype(np.uint8)).resize((self.inner[1], self.inner[0]), Image.Resampling.BILINEAR)
             return np.asarray(picture)
         rows, columns = (nearest(n, m) for n, m in zip(self.original, self.inner, strict=True))
         return rgb[rows[:, None], columns]

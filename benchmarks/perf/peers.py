@@ -63,6 +63,8 @@ def monai(prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, .
         compute_surface_dice,
     )
 
+    torch.set_num_threads(1)  # one thread against one thread
+
     one, two = (
         torch.from_numpy(np.ascontiguousarray(m))[None, None].float() for m in (prediction, reference)
     )

@@ -110,7 +110,7 @@ def test_label_maps(benchmark, name, peer, view):
 
 
 @pytest.mark.parametrize(
-    ("peer", "count"), [("DeepMind", 1000), ("MONAI", 200), ("MedPy", 50), ("panoptica", 50)]
+    ("peer", "count"), [("DeepMind", 1000), ("MONAI", 100), ("MedPy", 50), ("panoptica", 50)]
 )
 def test_slices(benchmark, peer, count):
     these = work("c")

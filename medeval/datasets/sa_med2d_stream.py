@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from medeval.types import DatasetError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_NUMBER = "0123456789.eE+-"
 _DECODER = json.JSONDecoder()
 CHUNK = 1 << 20  # characters
 LONGEST = 1 << 26  # a member longer than this is no row of an index, and is not waited for
@@ -54,7 +55,7 @@ class _Buffer:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
-                if end < len(self._text) or self._ended:  # 12 at the window's edge may be the begin of 123
+                if self._ended or self._text[end:].lstrip(_NUMBER):  # at the window's edge 12 may begin 12.5e3
                     self._at = end
                     return value
             except json.JSONDecodeError as error:

@@ -19,7 +19,9 @@ _EMPTY = re.compile(
     r"unremarkable)\b.*|^none\.?$", re.IGNORECASE,
 )  # fmt: skip
 _PARENS = re.compile(r"\s*\(([^()]*)\)")
-_CHILD = re.compile(r"newborn|infant|\b\d+[- ](?:day|week|month)s?[- ]old|\b(?:[1-9]|1[0-1])[- ]years?[- ]old", re.IGNORECASE)
+_CHILD = re.compile(
+    r"newborn|infant|\b\d+[- ](?:day|week|month)s?[- ]old|\b(?:[1-9]|1[0-1])[- ]years?[- ]old", re.IGNORECASE
+)
 _DENIAL = re.compile(r"^(?:the )?(?:patient|he|she|mother|infant)?\s*(?:also\s+|further\s+)?den(?:ies|y|ied)\s+(?:having\s+|experiencing\s+|any\s+)*", re.IGNORECASE)  # fmt: skip
 _SUBJECT = r"(?:the patient|patient|he|she)"
 _SPOKEN = [  # the record's third person -> the patient's own; in this order
@@ -30,7 +32,7 @@ _SPOKEN = [  # the record's third person -> the patient's own; in this order
     (rf"\b{_SUBJECT} denies(?: any| having| experiencing)?\b", "I have not had any"),
     (rf"\b{_SUBJECT} has\b", "I have"), (rf"\b{_SUBJECT} is\b", "I am"), (rf"\b{_SUBJECT} was\b", "I was"),
     (rf"\b{_SUBJECT} does\b", "I do"), (rf"\b{_SUBJECT}'s\b", "my"), (rf"\b{_SUBJECT}\b", "I"),
-    (r"\bhis\b|\bher\b", "my"), (r"\bhim\b", "me"),
+    (r"\bhis\b|\bher\b", "my"), (r"\bhim\b", "me"), (r"\band has\b", "and have"), (r"\band reports\b", "and have had"),
 ]  # fmt: skip
 _HISTORY = (
     ("medication", re.compile(r"\b(medications?|taking|takes|on (?:\w+ ){0,3}(?:pills|therapy|tablets)|prescribed|regimen|dosage|daily dose)\b", re.I)),
@@ -148,7 +150,13 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, str]]]:
     if isinstance(value, Mapping):
         for key, part in value.items():
             last = _title(key)
-            inner = path if last.lower() in ("findings", "finding", "results", "result") and path else f"{path} / {last}" if path else last
+            inner = (
+                path
+                if last.lower() in ("findings", "finding", "results", "result") and path
+                else f"{path} / {last}"
+                if path
+                else last
+            )
             yield from _flat(part, inner)
     elif isinstance(value, list):
         yield path, {"result": "; ".join(map(str, value))}

@@ -15,7 +15,9 @@ from medeval.dialogue.files import DialogueFileError, checked, parsed_json, read
 from medeval.dialogue.text import holds_phrase
 from medeval.types.errors import nearest
 
-Category = Literal["present", "past", "medication", "allergy", "family", "social", "review", "negative", "wish"]
+Category = Literal[
+    "present", "past", "medication", "allergy", "family", "social", "review", "negative", "wish"
+]
 CATEGORIES: tuple[Category, ...] = (
     "present", "past", "medication", "allergy", "family", "social", "review", "negative", "wish",
 )  # fmt: skip
@@ -65,7 +67,9 @@ class Criterion(_Data):
     text: str = Field(min_length=1)
     points: float = Field(ge=-100, le=100)
     tags: tuple[str, ...] = ()
-    mentions: tuple[str, ...] = Field((), description="Terms, alternatives by |, all of which the doctor names: for the rule-based judge.")
+    mentions: tuple[str, ...] = Field(
+        (), description="Terms, alternatives by |, all of which the doctor names: for the rule-based judge."
+    )
 
     @field_validator("points")
     @classmethod
@@ -123,11 +127,15 @@ class PatientCase(_Data):
     diagnosis: Diagnosis
     plan: Plan = Plan()
     red_flags: tuple[str, ...] = Field((), description="Why this patient must not wait.")
-    escalation: tuple[str, ...] = Field((), description="Terms for the right level of care, alternatives by |.")
+    escalation: tuple[str, ...] = Field(
+        (), description="Terms for the right level of care, alternatives by |."
+    )
     harms: tuple[str, ...] = Field((), description="What would harm this patient; alternatives by |.")
     criteria: tuple[Criterion, ...] = ()
     traits: tuple[Trait, ...] = ()
-    belief: str | None = Field(None, description="What a patient with the trait `biased` fears to have; never the diagnosis.")
+    belief: str | None = Field(
+        None, description="What a patient with the trait `biased` fears to have; never the diagnosis."
+    )
     literacy: Literal["low", "average", "high"] = "average"
     persona: str = ""
     withheld: tuple[str, ...] = Field((), description="Statements left out because they name the diagnosis.")
@@ -156,7 +164,9 @@ class PatientCase(_Data):
         for where, text in [("chief_complaint", self.chief_complaint), ("objective", self.objective),
                             ("belief", self.belief or ""), ("persona", self.persona)]:  # fmt: skip
             if named := self.named_in(text):
-                raise ValueError(f"{where} names the diagnosis ({named!r}); the dialogue would be over before it began")
+                raise ValueError(
+                    f"{where} names the diagnosis ({named!r}); the dialogue would be over before it began"
+                )
         if "biased" in self.traits and not self.belief:
             raise ValueError("the trait `biased` needs a `belief`")
         return self
@@ -180,7 +190,12 @@ class PatientCase(_Data):
     def patient_view(self) -> PatientView:
         """What the patient is given; a fact that names the diagnosis is left out (it stands in ``hidden``)."""
         facts = tuple(
-            Fact(**{**fact.model_dump(), "mistaken": None if fact.mistaken and self.named_in(fact.mistaken) else fact.mistaken})
+            Fact(
+                **{
+                    **fact.model_dump(),
+                    "mistaken": None if fact.mistaken and self.named_in(fact.mistaken) else fact.mistaken,
+                }
+            )
             for fact in self.facts
             if fact.id not in self.hidden
         )
@@ -192,7 +207,9 @@ class PatientCase(_Data):
     @cached_property
     def hidden(self) -> frozenset[str]:
         """Ids of the facts that name the diagnosis."""
-        return frozenset(f.id for f in self.facts if self.named_in(f.text) or any(map(self.named_in, f.keywords)))
+        return frozenset(
+            f.id for f in self.facts if self.named_in(f.text) or any(map(self.named_in, f.keywords))
+        )
 
     @cached_property
     def measurement_view(self) -> MeasurementView:

@@ -1,44 +1,33 @@
-"""What this room needs of a chat model: one asynchronous method. ``medeval.llm`` has the real ones."""
+"""What this room needs of a chat model: text for messages, or an object. ``medeval.llm.Chat`` is one; so is any script."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from pydantic import BaseModel
+
+from medeval.llm.replies import Outcome, Reply
 from medeval.types.errors import CaseFailure, EvaluatorFailure
 
-Message = Mapping[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
+Message = Mapping[str, Any]  # {"role": "system" | "user" | "assistant", "content": text}
 T = TypeVar("T")
-
-
-class Reply(Protocol):
-    """text: what was said, thinking taken out. data: the parsed object of a structured reply, None without."""
-
-    @property
-    def text(self) -> str: ...
-
-    @property
-    def data(self) -> Any: ...
+M = TypeVar("M", bound=BaseModel)
 
 
 @runtime_checkable
-class Chat(Protocol):
-    """A chat model.
+class Speaker(Protocol):
+    """Who can say something: the model under test needs no more."""
 
-    schema: JSON schema of the object that is asked for; the reply's ``data`` then holds it. seed, temperature and
-    max_tokens: None leaves the model's own.
-    """
+    async def ask(self, messages: Sequence[Message], *, sample: int = 0) -> Reply: ...
 
-    async def chat(
-        self,
-        messages: Sequence[Message],
-        *,
-        schema: Mapping[str, Any] | None = None,
-        seed: int | None = None,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
+
+@runtime_checkable
+class Chat(Speaker, Protocol):
+    """Who can also give an object of a pydantic class: judges, and some patients and measurement agents."""
+
+    async def ask_object(
+        self, messages: Sequence[Message], form: type[BaseModel], *, sample: int = 0
     ) -> Reply: ...
 
 
@@ -58,6 +47,25 @@ def message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
+def spoken(reply: Reply) -> str:
+    """What was said; an empty reply is silence, and that is an answer.
+
+    Raises ``RefusedReply`` or ``TruncatedReply`` for a reply that is no whole answer.
+    """
+    return "" if reply.outcome is Outcome.EMPTY else reply.require().text
+
+
+def usage_of(reply: Reply) -> dict[str, float]:
+    """What a reply cost, as plain numbers: calls, input and output tokens, and cost where the price is known."""
+    cost = {} if reply.cost is None else {"cost": reply.cost}
+    return {"calls": 1, "input": reply.usage.input, "output": reply.usage.output, **cost}
+
+
+def added(total: Mapping[str, float], more: Mapping[str, float]) -> dict[str, float]:
+    """Sums by name."""
+    return {name: total.get(name, 0) + more.get(name, 0) for name in {**total, **more}}
+
+
 async def as_evaluator(asked: Awaitable[T], who: str) -> T:
     """The answer of a patient, examiner or judge, whose failure is never the doctor's.
 
@@ -73,16 +81,11 @@ async def as_evaluator(asked: Awaitable[T], who: str) -> T:
         raise EvaluatorFailure(f"{who}: {type(error).__name__}: {error}") from error
 
 
-def object_of(reply: Reply) -> dict[str, Any]:
-    """The object of a structured reply: its ``data``, else the one JSON object that its text is (fences allowed).
-
-    Never searches a text for an object: a judge's prose may quote one that the doctor planted.
-    Raises ``ValueError``.
-    """
-    found = getattr(reply, "data", None)
-    if found is None:
-        text = re.sub(r"\A\s*```(?:json)?\s*\n(.*?)\n?```\s*\Z", r"\1", reply.text, flags=re.DOTALL)
-        found = json.loads(text)
-    if not isinstance(found, dict):
-        raise ValueError(f"a JSON object is expected, got {type(found).__name__}")
-    return found
+async def object_of(
+    chat: Chat, messages: Sequence[Message], form: type[M], who: str, sample: int = 0
+) -> tuple[M, dict[str, float]]:
+    """An object of the form, and what it cost. Raises ``EvaluatorFailure`` when there is none."""
+    reply = await as_evaluator(chat.ask_object(messages, form, sample=sample), who)
+    if isinstance(reply.value, form):
+        return reply.value, usage_of(reply)
+    raise EvaluatorFailure(f"{who}: no {form.__name__} in its reply")

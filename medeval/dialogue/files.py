@@ -28,7 +28,9 @@ def packaged(folder: str, suffix: str) -> dict[str, Traversable]:
     return dict(sorted(found.items()))
 
 
-def find(name: str | Path, folder: str, suffix: str, what: str, base: Path | None = None) -> Path | Traversable:
+def find(
+    name: str | Path, folder: str, suffix: str, what: str, base: Path | None = None
+) -> Path | Traversable:
     """A packaged file by its name, or a user's by its path (relative to ``base``, then to the working directory).
 
     Raises ``DialogueFileError`` with the nearest names.
@@ -74,12 +76,12 @@ def parsed_json(text: str, where: str) -> Any:
         raise DialogueFileError(f"{where}, line {error.lineno}: {error.msg}") from error
 
 
-def checked(model: type[M], given: Any, where: str) -> M:
+def checked(model: type[M], given: Any, where: str, context: dict[str, Any] | None = None) -> M:
     """``given`` as the model. Raises ``DialogueFileError`` with every mistake, its key and the nearest known one."""
     if not isinstance(given, dict):
         raise DialogueFileError(f"{where}: a mapping of keys is expected, got {type(given).__name__}")
     try:
-        return model.model_validate(given)
+        return model.model_validate(given, context=context)
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, path))}: {text}" if path else text
                          for path, text in complaints(error, given, model))  # fmt: skip

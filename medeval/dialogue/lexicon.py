@@ -28,7 +28,9 @@ class Lexicon(BaseModel):
     negations: frozenset[str] = Field(description="Words that turn advice into its opposite.")
     stopwords: frozenset[str] = Field(description="Words that say nothing of a fact.")
     topics: Mapping[str, tuple[str, ...]] = Field(description="Topic -> patterns of questions about it.")
-    attributes: Mapping[str, tuple[str, ...]] = Field(description="Topic -> words of statements that answer it.")
+    attributes: Mapping[str, tuple[str, ...]] = Field(
+        description="Topic -> words of statements that answer it."
+    )
     examinations: tuple[str, ...]
     orders: tuple[str, ...]
     advice: tuple[str, ...]
@@ -62,8 +64,15 @@ class Lexicon(BaseModel):
     @cached_property
     def rules(self) -> Mapping[str, Patterns]:
         """Topic -> its patterns, parsed; also examination, order, advice, closing and role_flip."""
-        named = {"examination": self.examinations, "order": self.orders, "advice": self.advice, "closing": self.closing}
-        return {name: Patterns(p) for name, p in {**self.topics, **named, "role_flip": self.role_flip}.items()}
+        named = {
+            "examination": self.examinations,
+            "order": self.orders,
+            "advice": self.advice,
+            "closing": self.closing,
+        }
+        return {
+            name: Patterns(p) for name, p in {**self.topics, **named, "role_flip": self.role_flip}.items()
+        }
 
     @cached_property
     def attribute_rules(self) -> Mapping[str, Pattern]:
@@ -72,7 +81,9 @@ class Lexicon(BaseModel):
 
     @cached_property
     def _concept_of(self) -> Mapping[str, str]:
-        return {stem(fold(word)): name for name, several in self.concepts.items() for word in (*several, name)}
+        return {
+            stem(fold(word)): name for name, several in self.concepts.items() for word in (*several, name)
+        }
 
     @cached_property
     def _stop(self) -> frozenset[str]:
@@ -84,7 +95,9 @@ class Lexicon(BaseModel):
 
     def concept_terms(self, text: str) -> frozenset[str]:
         """The concepts alone, such as ``fever``."""
-        return frozenset(name for word in words(text) if (name := self._concept_of.get(stem(word))) is not None)
+        return frozenset(
+            name for word in words(text) if (name := self._concept_of.get(stem(word))) is not None
+        )
 
     def denies(self, sentence: str) -> bool:
         """True when a sentence holds a word of denial."""

@@ -57,7 +57,9 @@ def holds_phrase(text: str, phrase: str) -> bool:
     wanted, there = stems(phrase), stems(text)
     if not wanted:
         return False
-    if not phrase.isascii() and " " not in phrase.strip():  # scripts without spaces: no word borders to respect
+    if (
+        not phrase.isascii() and " " not in phrase.strip()
+    ):  # scripts without spaces: no word borders to respect
         return fold(phrase) in fold(text)
     return any(there[at : at + len(wanted)] == wanted for at in range(len(there) - len(wanted) + 1))
 
@@ -95,7 +97,10 @@ class Pattern:
     def matches(self, sentence: str) -> bool:
         """True when every group is satisfied by the sentence."""
         there = set(words(sentence))
-        return all(wanted == any(_there(option, there, sentence) for option in group) for wanted, group in self.groups)
+        return all(
+            wanted == any(_there(option, there, sentence) for option in group)
+            for wanted, group in self.groups
+        )
 
 
 def _there(option: str, there: set[str], sentence: str) -> bool:

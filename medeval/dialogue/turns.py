@@ -47,7 +47,7 @@ class Turn:
     def from_plain(cls, plain: Mapping[str, Any]) -> Turn:
         """The turn that ``to_plain`` wrote."""
         known = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-        return cls(**known)
+        return cls(**known)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,8 @@ def numbered(said: Sequence[tuple[str, str]], where: str) -> tuple[Turn, ...]:
     turns = []
     for number, (speaker, text) in enumerate(said, start=1):
         if speaker not in SPEAKERS:
-            raise DataError(f"{where}, turn {number}: speaker {speaker!r}; expected one of {', '.join(SPEAKERS)}")
-        turns.append(Turn(number, speaker, text))  # type: ignore[arg-type]
+            raise DataError(
+                f"{where}, turn {number}: speaker {speaker!r}; expected one of {', '.join(SPEAKERS)}"
+            )
+        turns.append(Turn(number, speaker, text))
     return tuple(turns)

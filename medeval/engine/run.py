@@ -177,9 +177,7 @@ class _Runner:
     def tell_broken(self) -> None:
         """Raises ``RunError`` when models could not be built: all other cells are done, and summed up, by then."""
         if self._broken:
-            raise RunError(
-                "; ".join(f"model {name!r} could not be built: {why}" for name, why in self._broken.items())
-            )
+            raise RunError("; ".join(f"model {name!r}: {why}" for name, why in self._broken.items()))
 
     def _run_cell(self, number: int, planned: PlannedCell, jobs: list[Job]) -> None:
         with self._progress.cell(
@@ -223,7 +221,7 @@ class _Runner:
 
     def _leave_out(self, planned: PlannedCell) -> None:
         cell = planned.cell
-        reason = f"the model could not be built: {self._broken[cell.model]}"
+        reason = str(self._broken[cell.model])
         self._plan.misfits.append(Misfit(cell.task.label, cell.dataset, cell.model, reason))
 
     @cached_property

@@ -6,13 +6,23 @@ nothing. ``docs/prompts.md`` tells which paper means what by "5 clicks".
 """
 
 from medeval.interaction.clicks import Click, ErrorRegion, click_rule, click_rules, first_click, next_click
-from medeval.interaction.drawing import draw_points, jittered_box, middle_slice_box, tight_box
+from medeval.interaction.drawing import (
+    BoxRule,
+    PointRule,
+    draw_points,
+    jittered_box,
+    largest_component,
+    middle_slice_box,
+    mixed_points,
+    tight_box,
+)
 from medeval.interaction.settings import GRAMMAR, PromptError, PromptSetting, parse_prompt
 
 # Importing the module registers its click rules.
 from medeval.interaction import rules as _rules  # noqa: F401  # isort: skip
 
 __all__ = [
-    "GRAMMAR", "Click", "ErrorRegion", "PromptError", "PromptSetting", "click_rule", "click_rules", "draw_points",
-    "first_click", "jittered_box", "middle_slice_box", "next_click", "parse_prompt", "tight_box",
+    "GRAMMAR", "BoxRule", "Click", "ErrorRegion", "PointRule", "PromptError", "PromptSetting", "click_rule", "click_rules",
+    "draw_points", "first_click", "jittered_box", "largest_component", "middle_slice_box", "mixed_points", "next_click",
+    "parse_prompt", "tight_box",
 ]  # fmt: skip

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from medeval.types import EvaluatorFailure
+
+BoxRule = Literal["whole", "largest-component"]
+PointRule = Literal["on-structure", "sam-med2d"]
 
 
 def bounds(mask: NDArray[np.bool_]) -> NDArray[np.int64] | None:
@@ -90,3 +95,44 @@ def draw_points(mask: NDArray[np.bool_], n: int, rng: np.random.Generator) -> ND
     voxels = np.flatnonzero(cropped)
     drawn = rng.choice(voxels, size=min(n, voxels.size), replace=False)
     return np.stack(np.unravel_index(drawn, cropped.shape), axis=1) + box[0]
+
+
+def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest piece of a structure (8 or 26 neighbours); the first in C order where several are as large.
+
+    What SAM-Med2D boxes (utils.get_boxes_from_mask). An empty mask stays empty.
+    """
+    from scipy import ndimage
+
+    box = bounds(np.asarray(mask, dtype=bool))
+    if box is None:
+        return mask
+    where = slices(box)
+    pieces, count = ndimage.label(mask[where], structure=np.ones((3,) * mask.ndim))
+    if count == 1:
+        return mask
+    largest = np.zeros_like(mask)
+    largest[where] = pieces == np.bincount(pieces.ravel())[1:].argmax() + 1
+    return largest
+
+
+def mixed_points(
+    mask: NDArray[np.bool_], n: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n, ndim) voxels and (n,) labels: n // 2 on the structure, the others on the background, with replacement, shuffled.
+
+    The rule of SAM-Med2D for several points at once (utils.init_point_sampling), where 3 points are one on the structure
+    and two beside it; one point is on the structure. Raises ``EvaluatorFailure`` on an empty mask; with no background all
+    are on the structure.
+    """
+    mask = np.asarray(mask, dtype=bool)
+    inside, outside = np.flatnonzero(mask), np.flatnonzero(~mask)
+    if not inside.size:
+        raise EvaluatorFailure("a point on an empty structure: prompts are drawn only for structures that are present")
+    hits = n if n == 1 or not outside.size else n // 2
+    flat = rng.choice(inside, hits)
+    if hits < n:
+        flat = np.concatenate([flat, rng.choice(outside, n - hits)])
+    order = rng.permutation(n)
+    points = np.stack(np.unravel_index(flat[order], mask.shape), axis=1)
+    return points, (np.arange(n) < hits)[order].astype(np.int64)

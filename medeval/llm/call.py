@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medeval.llm.budget import UNBOUNDED_REPLY, Amount, Reservation
+from medeval.llm.disk import Kept
 from medeval.llm.errors import (
     HOPELESS,
     BadCall,
@@ -17,7 +18,6 @@ from medeval.llm.errors import (
     CallFailure,
     ContextTooLong,
     EndpointDown,
-    EndpointRefuses,
     Kind,
     ModelRaised,
     NotRecorded,
@@ -28,12 +28,14 @@ from medeval.llm.replies import Reply, Usage
 from medeval.llm.requests import ChatRequest
 from medeval.llm.retry import wait_before
 from medeval.llm.secrets import holds_secret, redact_data
-from medeval.llm.store import Kept
 from medeval.llm.thinking import split_thinking
 from medeval.types import UserError
 
 if TYPE_CHECKING:
     from medeval.llm.chat import Chat
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Unsupported(Exception):
@@ -85,8 +87,9 @@ class _Call:
             kept = await harness.store.get(self.key)
             if kept is not None:
                 harness.totals.hit(kept.cost)
-                self._log(kept, paid=False)
-                return self._finished(kept.over(cached=True))
+                kept = kept.over(cached=True)
+                harness.store.log(self._trace(kept, paid=False))
+                return self._finished(kept)
         if harness.settings.cache == "replay":
             raise NotRecorded(
                 f"{self.chat.model.client.identity}: this call is not in the cache, and `cache: replay` sends none"
@@ -102,7 +105,6 @@ class _Call:
         try:
             async with Reservation([*chat.budgets], reserved) as spend:
                 reply = await self._in_time()
-                reply = reply.over(cost=self._cost(reply.usage), key=self.key, attempts=self.tries)
                 chat.harness.totals.answered(reply.usage, reply.cost)
                 if not free:
                     spend(Amount(1, reply.usage.total, reply.cost or 0.0))
@@ -134,6 +136,7 @@ class _Call:
     async def _tried(self) -> Reply:
         """Tries until one succeeds or there is no next one."""
         endpoint, limits = self.chat.endpoint, self.chat.endpoint.limits
+        await endpoint.prepare(self.chat.model)
         limiter = await endpoint.limiter()
         while True:
             endpoint.refuse_if_lost()
@@ -176,9 +179,8 @@ class _Call:
             return error
         except TimeoutError:
             return TransportError(Kind.TIMEOUT, f"no complete reply within {limits.timeout:g} s")
-        except UserError as error:  # a key or a package that is not there
-            chat.endpoint.lost = str(error)
-            raise EndpointRefuses(str(error)) from None
+        except UserError as error:  # what the client's check could not see
+            raise chat.endpoint.cannot(error) from None
         finally:
             self.spent_seconds += time.perf_counter() - begin
             chat.harness.totals.in_flight -= 1
@@ -252,19 +254,20 @@ class _Call:
         """The reply into the cache (complete ones only: a content filter may be in another mood) and the logs."""
         harness = self.chat.harness
         cacheable = self.chat.model.client.capabilities.cacheable and reply.finish != "content_filter"
-        lines = [*self._trace(reply, paid), *self._exchange(reply)]
+        written: list[str] = []
+
+        def text() -> str:  # in the store's thread, once for cache and log
+            if not written:
+                written.append(reply.encode())
+            return written[0]
+
+        lines = [*self._trace(reply, paid), *self._exchange(text)]
         if harness.writes and cacheable:
-            await harness.store.put(
-                lambda: self._kept(reply), lines, replace=harness.settings.cache == "write"
-            )
+            replace = harness.settings.cache == "write"
+            identity = self.chat.model.client.identity.text
+            await harness.store.put(Kept(self.key, identity, self.request.canonical, text, replace), lines)
         else:
             harness.store.log(lines)
-
-    def _kept(self, reply: Reply) -> Kept:
-        return Kept(self.key, self.chat.model.client.identity.text, self.request.canonical, reply.encode())
-
-    def _log(self, reply: Reply, *, paid: bool) -> None:
-        self.chat.harness.store.log(self._trace(reply, paid))
 
     def _log_failure(self, failure: CallFailure) -> None:
         kind = (
@@ -284,7 +287,7 @@ class _Call:
         }  # fmt: skip
         return [("calls.jsonl", lambda: _line(facts))]
 
-    def _exchange(self, reply: Reply) -> Sequence[tuple[str, Callable[[], str]]]:
+    def _exchange(self, text: Callable[[], str]) -> Sequence[tuple[str, Callable[[], str]]]:
         if not self.chat.harness.settings.log_exchanges:
             return []
         facts = {
@@ -293,7 +296,7 @@ class _Call:
         return [
             (
                 "exchanges.jsonl",
-                lambda: f'{_line(facts)[:-1]},"request":{self.request.canonical},"reply":{reply.encode()}}}',
+                lambda: f'{_line(facts)[:-1]},"request":{self.request.canonical},"reply":{text()}}}',
             )
         ]
 
@@ -306,4 +309,4 @@ class _Call:
 
 
 def _line(facts: dict[str, Any]) -> str:
-    return json.dumps(facts, separators=(",", ":"))
+    return _encode(facts)

@@ -10,9 +10,11 @@ from medeval.llm.errors import EndpointRefuses, Kind, TransportError
 from medeval.llm.history import merged
 from medeval.llm.limiter import Limiter, Rates
 from medeval.llm.loops import PerLoop
+from medeval.llm.model import ChatModel
 from medeval.llm.replies import Reply
 from medeval.llm.requests import ChatRequest, Form
 from medeval.llm.retry import Limits
+from medeval.types import UserError
 
 _ADVICE = {
     Kind.AUTH: "the key is missing, wrong, or not allowed to use this model",
@@ -33,6 +35,7 @@ class Endpoint:
     merge: bool = False
     lost: str = ""
     _failures: int = 0
+    _prepared: bool = False
     _forms: set[Form] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -54,6 +57,24 @@ class Endpoint:
     def waiting(self) -> int:
         """Calls that wait for a slot."""
         return self._last.waiting if self._last is not None else 0
+
+    async def prepare(self, model: ChatModel) -> None:
+        """Import the client's library and look for its key, once, off the event loop.
+
+        Raises ``EndpointRefuses`` where one is missing.
+        """
+        if self._prepared:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, model.check)
+        except UserError as error:
+            raise self.cannot(error) from None
+        self._prepared = True
+
+    def cannot(self, error: UserError) -> EndpointRefuses:
+        """Never ask again: the client itself cannot work."""
+        self.lost = str(error)
+        return EndpointRefuses(self.lost)
 
     def adapted(self, request: ChatRequest, system: str) -> ChatRequest:
         """The request as this server takes it: refused parameters left out, roles merged. Its key stays what was asked."""

@@ -11,9 +11,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from medeval.types import DataError
 
@@ -25,6 +25,8 @@ _MEDIA = {
     ".webp": "image/webp",
     ".gif": "image/gif",
 }
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Message:
     def canonical(self) -> str:
         """JSON of the message for keys and logs: pictures by their hash. Computed once, however long the dialogue."""
         plain = self._plain(lambda picture: f"sha256:{picture.sha256}")
-        return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+        return _canonical(plain)
 
     def _plain(self, address: Any) -> dict[str, Any]:
         content: Any = self.content
@@ -180,9 +182,15 @@ def _part(part: str | Picture, address: Any) -> dict[str, Any]:
 
 def _from_plain(position: int, message: Mapping[str, Any]) -> Message:
     role, content = message.get("role"), message.get("content")
-    if role not in ("system", "user", "assistant", "tool") or not isinstance(content, str):
+    if role not in get_args(Role) or not isinstance(content, str):
         raise DataError(
             f"message {position}: expected {{role: system|user|assistant|tool, content: text}}, got role {role!r} and "
             f"content of type {type(content).__name__}"
         )
+    return _plain_message(role, content)
+
+
+@lru_cache(maxsize=4096)
+def _plain_message(role: Role, content: str) -> Message:
+    """A dialogue sends its history again at every turn: its messages are made, and written out, once."""
     return Message(role, content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -116,18 +116,13 @@ class Reply:
 
     def to_plain(self, *, raw: bool = False) -> dict[str, Any]:
         """JSON types, for a journal; ``raw`` keeps the server's body too. Defaults are left out."""
-        empty = Reply()
-        found = {
-            name: getattr(self, name)
-            for name in self.__dataclass_fields__
-            if name not in ("raw", "value", "usage", "tool_calls", "cached")
-            and getattr(self, name) != getattr(empty, name)
-        }
-        found["usage"] = {k: v for k, v in asdict(self.usage).items() if v}
+        found = {name: value for name in _PLAIN if (value := getattr(self, name)) != getattr(_EMPTY, name)}
+        usage = self.usage
+        found["usage"] = {name: value for name in _USAGE if (value := getattr(usage, name))}
         if self.tool_calls:
             found["tool_calls"] = [[call.id, call.name, call.arguments] for call in self.tool_calls]
-        if "dropped" in found:
-            found["dropped"] = list(found["dropped"])
+        if self.dropped:
+            found["dropped"] = list(self.dropped)
         if raw:
             found["raw"] = dict(self.raw)
         return found
@@ -144,8 +139,22 @@ class Reply:
 
     def encode(self) -> str:
         """JSON text of ``to_plain(raw=True)``, for the cache."""
-        return json.dumps(self.to_plain(raw=True), separators=(",", ":"), default=str)
+        return _encode(self.to_plain(raw=True))
 
     def over(self, **changes: Any) -> Reply:
         """A copy with these fields changed."""
         return replace(self, **changes)
+
+
+_EMPTY = Reply()
+_USAGE = tuple(Usage.__dataclass_fields__)
+_APART = (
+    "raw",
+    "value",
+    "usage",
+    "tool_calls",
+    "cached",
+    "dropped",
+)  # written in a form of their own, or not at all
+_PLAIN = tuple(name for name in Reply.__dataclass_fields__ if name not in _APART)
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode

@@ -21,6 +21,8 @@ PROTOCOL = 1  # raised when the meaning of a request changes: old cache entries 
 
 Form: TypeAlias = Literal["schema", "tool", "json", "text", ""]  # "": however it is asked for
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -103,7 +105,7 @@ class ChatRequest:
         for name in ("tool_choice", "attempt", "namespace"):
             if value := getattr(self, name):
                 rest[name] = value
-        tail = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+        tail = _canonical(rest)
         return f'{{"messages":[{",".join(m.canonical for m in self.messages)}],{tail[1:]}'
 
     @cached_property

@@ -121,6 +121,11 @@ def redact_data(data: Any) -> Any:
     return data
 
 
+def any_secret() -> bool:
+    """True when this process has read a key."""
+    return _pattern is not None
+
+
 def holds_secret(text: str) -> bool:
     """True when ``text`` holds a key in one of its forms."""
     return _pattern is not None and _pattern.search(text) is not None

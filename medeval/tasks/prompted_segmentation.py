@@ -7,23 +7,23 @@ clicks are one session read off at several lengths: ``1 click`` is round 1 of ``
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from medeval.interaction import (
-    PromptSetting,
-    click_rules,
-    parse_prompt,
-)
+from medeval.interaction import BoxRule, PointRule, PromptSetting, click_rules, parse_prompt
+from medeval.metrics.base import Value
 from medeval.metrics.clicks import ClickCurve
 from medeval.metrics.masks import MaskPair
 from medeval.metrics.registry import get_metric
 from medeval.tasks.base import Scored, Task, ask_source, staged
 from medeval.tasks.context import Context
+from medeval.tasks.frames import framed, unframed
 from medeval.tasks.masks import MASK_COLUMNS, grid_of, mask_columns
 from medeval.tasks.pictures import mask_picture
+from medeval.tasks.presets import with_preset
 from medeval.tasks.prompting import Asker, Dialogue, Session, capabilities
 from medeval.tasks.sessions import session_scores
 from medeval.tasks.summary import CellScorer
@@ -59,6 +59,9 @@ class PromptedSegmentation(Task):
     ladder: ClassVar[str] = "clicks"
 
     task: Literal["prompted-segmentation"] = "prompted-segmentation"
+    preset: str | None = Field(
+        None, description="A published protocol: sam-med2d, or its mended twin sam-med2d-strict."
+    )
     prompts: tuple[str, ...] = Field(
         ("box",),
         min_length=1,
@@ -67,7 +70,20 @@ class PromptedSegmentation(Task):
     click_rule: str = Field(
         "centre-of-largest-error", description="Where the simulated user clicks; see docs/prompts.md."
     )
+    box_rule: BoxRule = Field("whole", description="A box around the whole structure, or its largest component.")
+    point_rule: PointRule = Field(
+        "on-structure", description="N points drawn at once: all on the structure, or half of them as SAM-Med2D."
+    )
+    frame: int | None = Field(
+        None, ge=16, description="Stretch images that reach this size to a square of it, as SAM-Med2D does to 256."
+    )
     structures: tuple[str, ...] | None = Field(None, description="Only these structures; default: all.")
+    decimals: int | None = Field(
+        None,
+        ge=1,
+        description="Round each value to so many decimals before the mean.",
+        json_schema_extra=staged("score"),
+    )
     batch_size: int = Field(64, ge=1, description="Most prompts that go to the model in one call.")
     metrics: tuple[str, ...] = Field(
         ("dice", "iou"), description="Metrics on masks.", json_schema_extra=staged("score")
@@ -82,6 +98,14 @@ class PromptedSegmentation(Task):
         description="The metric whose curve over clicks they read.",
         json_schema_extra=staged("summarize"),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_preset(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        plain = {name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()}
+        return with_preset(given, plain)
 
     @field_validator("prompts")
     @classmethod
@@ -196,16 +220,23 @@ class PromptedSegmentation(Task):
             yield from self._predict_case(model, case, context)
 
     def _predict_case(self, model: Any, case: Case, context: Context) -> Iterator[Output | Failure]:
-        reference = case.reference["structures"]
-        present = self._wanted(reference.present())
         yield from self._undefined(case, context)
+        seen = framed(case, self.frame) if self.frame else case
+        owed = self._wanted(case.reference["structures"].present())
+        present = [name for name in owed if name in seen.reference["structures"].present()]
+        for key in self._keys(name for name in owed if name not in present):
+            yield Failure(case.id, key, Status.UNDEFINED, f"lost in the frame of {self.frame} pixels")
         takes = capabilities(model)
         settings = {setting.label: setting for setting in self.settings}
         for key in self._keys(present):
             if not settings[key.prompt].kinds <= takes.prompts:
                 yield Failure(case.id, key, Status.NOT_COVERED, f"the model takes {_listed(takes.prompts)}")
-        if present:
-            yield from self._ask_all(model, case, present, context)
+        shape = grid_of(case).shape
+        for event in self._ask_all(model, seen, present, context) if present else ():
+            if isinstance(event, Output) and self.frame:
+                yield replace(event, value=unframed(event.value, shape))
+            else:
+                yield event
 
     def _ask_all(
         self, model: Any, case: Case, present: Sequence[str], context: Context
@@ -246,7 +277,7 @@ class PromptedSegmentation(Task):
             probabilities=output.value.probabilities,
             ignore=reference.ignored(),
         )
-        values = {metric.name: metric.observe(pair) for metric in self.bound_metrics}
+        values = {metric.name: _rounded(metric.observe(pair), self.decimals) for metric in self.bound_metrics}
         return [Scored(output.key, values, mask_columns(pair, output.value.score))]
 
     def more_scores(self, scorer: CellScorer) -> Sequence[Mapping[str, Any]]:
@@ -260,6 +291,13 @@ class PromptedSegmentation(Task):
     def illustrate(self, case: Case, output: Output | None, key: Key) -> Picture | None:
         """Outlines of truth and prediction with the prompt."""
         return mask_picture(case, output, key)
+
+
+def _rounded(value: Value, decimals: int | None) -> Value:
+    if decimals is None or value.statistic is None:
+        return value
+    rounded = {k: round(v, decimals) if isinstance(v, float) else v for k, v in value.statistic.items()}
+    return Value(rounded, value.rule)
 
 
 def _listed(words: Iterable[str]) -> str:

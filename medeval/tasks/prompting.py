@@ -10,7 +10,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from medeval.interaction import PromptSetting, draw_points, first_click, jittered_box, next_click, tight_box
+from medeval.interaction import (
+    BoxRule,
+    PointRule,
+    PromptSetting,
+    draw_points,
+    first_click,
+    jittered_box,
+    largest_component,
+    mixed_points,
+    next_click,
+    tight_box,
+)
 from medeval.tasks.context import Context
 from medeval.tasks.masks import checked_segmentation, grid_of
 from medeval.types import (
@@ -58,6 +69,14 @@ class AskingTask(Protocol):
     @property
     def click_rule(self) -> str:
         """Where the simulated user clicks."""
+
+    @property
+    def box_rule(self) -> BoxRule:
+        """What a box goes around."""
+
+    @property
+    def point_rule(self) -> PointRule:
+        """Where points drawn at once fall."""
 
     @property
     def batch_size(self) -> int:
@@ -143,9 +162,13 @@ class Asker:
         if setting.mask:
             return Prompt(name, mask=truth)
         if setting.box:
+            boxed = largest_component(truth) if self._task.box_rule == "largest-component" else truth
             return Prompt(
-                name, box=jittered_box(truth, rng, setting.jitter) if setting.jitter else tight_box(truth)
+                name, box=jittered_box(boxed, rng, setting.jitter) if setting.jitter else tight_box(boxed)
             )
+        if setting.points and self._task.point_rule == "sam-med2d":
+            points, labels = mixed_points(truth, setting.points, rng)
+            return Prompt(name, points=points, labels=labels)
         if setting.points:
             points = draw_points(truth, setting.points, rng)
         else:

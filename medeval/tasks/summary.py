@@ -149,12 +149,10 @@ class CellScorer:
         metric = next((m for m in self.task.bound_metrics if m.linear), None)
         if metric is None:
             return []
-        values = self._values(metric)
         failed = self._final[(self._model_fault | self._missing)[self._final]]
-        scored = self._final[self._answered[self._final] & np.isfinite(values[self._final])]
-        ordered = scored[
-            np.argsort(values[scored] * (-1 if metric.direction == "higher" else 1), kind="stable")
-        ]
+        scored = self._final[self._answered[self._final] & self._there(metric, self._final)]
+        values = self._values(metric)[scored].astype(np.float64)
+        ordered = scored[np.argsort(values * (-1 if metric.direction == "higher" else 1), kind="stable")]
         at = {} if not len(ordered) else {0: "best", len(ordered) // 2: "median", len(ordered) - 1: "worst"}
         rows = [self._pick(rank, int(ordered[position]), metric) for position, rank in at.items()]
         return rows + [self._pick("failed", int(record), metric) for record in failed[:1]]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medeval.types import DataError, Grid, Image
-from medeval_adapters.rgb import to_rgb
+from medeval_adapters.rgb import to_picture, to_rgb
 
 
 def image(array):
@@ -39,6 +39,13 @@ def row(*values, dtype):
 )
 def test_values_become_bytes(given, expected):
     assert to_rgb(given)[0, :, 0].tolist() == expected
+
+
+def test_a_colour_picture_in_floats_stays_as_it_is():
+    array = np.array([0.0, 123.675, 254.5]).reshape(3, 1, 1).repeat(4, axis=2)
+    assert to_picture(image(array))[0, 0].tolist() == pytest.approx([0, 123.675, 254.5])
+    assert to_rgb(image(array))[0, 0].tolist() == [0, 124, 254]
+    assert to_rgb(image(array[1:2] * [0, 1, 0.5, 1]))[0, :, 0].tolist() == [0, 255, 128, 255]  # one channel: SUV, MR
 
 
 def test_a_window_is_obeyed_for_any_type():

@@ -37,7 +37,8 @@ def check_modality(value: str) -> str:
     for name in MODALITIES:
         if value == name:
             return name if "_" in name else f"{name}_00"
-        if value.startswith(f"{name}_") and "--" not in value and value.replace("_", "").isalnum():
+        sub = value.removeprefix(f"{name}_")
+        if value.startswith(f"{name}_") and sub.replace("_", "").isalnum() and "__" not in value:
             return value
     raise DatasetError(
         f"modality {value!r} is not MODALITY or MODALITY_SUB (ct_00, mr_t1, x_ray); {nearest(value, MODALITIES)}"

@@ -101,7 +101,7 @@ def sizes_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     side = shape["image_encoder.pos_embed"][1]
     tables = [
         shape[f"image_encoder.blocks.{n}.attn.rel_pos_h"]
-        for n in range(_count(shape, "image_encoder.blocks"))
+        for n in range(count_modules(shape, "image_encoder.blocks"))
     ]
     whole = [n for n, table in enumerate(tables) if table[0] == 2 * side - 1]
     windowed = [table[0] for table in tables if table[0] != 2 * side - 1]
@@ -120,15 +120,15 @@ def sizes_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "out_chans": out_chans,
         "encoder_adapter": "image_encoder.blocks.0.Adapter.norm.weight" in shape,
         "mask_in_chans": mask_in_chans,
-        "decoder_depth": _count(shape, "mask_decoder.transformer.layers"),
+        "decoder_depth": count_modules(shape, "mask_decoder.transformer.layers"),
         "decoder_mlp_dim": shape["mask_decoder.transformer.layers.0.mlp.lin1.weight"][0],
         "num_multimask_outputs": shape["mask_decoder.mask_tokens.weight"][0] - 1,
-        "iou_head_depth": _count(shape, "mask_decoder.iou_prediction_head.layers"),
+        "iou_head_depth": count_modules(shape, "mask_decoder.iou_prediction_head.layers"),
         "iou_head_hidden_dim": iou_hidden,
     }
 
 
-def _count(names: Mapping[str, Any], prefix: str) -> int:
+def count_modules(names: Mapping[str, Any], prefix: str) -> int:
     """How many numbered modules there are below ``prefix``."""
     found = (re.match(rf"{re.escape(prefix)}\.(\d+)\.", name) for name in names)
     count = 1 + max((int(match[1]) for match in found if match), default=-1)

@@ -65,9 +65,9 @@ class MaskDecoder(nn.Module):
         )
         image = image_embeddings + dense_prompt_embeddings
         seen, pixels = self.transformer(image, image_pe, tokens)
-        upscaled = self.output_upscaling(pixels.transpose(1, 2).unflatten(2, image.shape[-2:]))
+        upscaled = self.output_upscaling(pixels.transpose(1, 2).unflatten(2, image.shape[2:]))
         heads = list(self.output_hypernetworks_mlps)[wanted]
         mask_tokens = seen[:, 1 : 1 + self.num_mask_tokens][:, wanted]
         weights = torch.stack([head(mask_tokens[:, index]) for index, head in enumerate(heads)], dim=1)
-        masks = (weights @ upscaled.flatten(2)).unflatten(2, upscaled.shape[-2:])
+        masks = (weights @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
         return masks, self.iou_prediction_head(seen[:, 0])[:, wanted]

@@ -1,0 +1,50 @@
+"""The fixtures of uni-medical/SAM-Med3D at f3de1fa, and models filled with the weights that they were made with."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.parity.sam_med2d.cases import assert_close as close_to
+from tests.parity.sam_med2d.cases import weights as drawn_weights
+
+HERE = Path(__file__).resolve().parent
+SHARED = HERE.parents[3] / "shared"
+TOLERANCE = 2e-5  # relative to each array's largest value
+
+
+@cache
+def arrays(name: str) -> dict[str, NDArray]:
+    """The arrays of ``case_<name>.npz``."""
+    with np.load(HERE / f"case_{name}.npz") as file:
+        return dict(file)
+
+
+@cache
+def table(name: str) -> Any:
+    """One JSON file."""
+    return json.loads((HERE / f"{name}.json").read_text())
+
+
+def weights(shapes: dict[str, Any]) -> dict[str, Any]:
+    """A tensor for each name and shape, by the fixtures' rule."""
+    return drawn_weights(shapes, gain=1.0)
+
+
+def filled_model(variant: str = "small_a", **changes: Any) -> Any:
+    """A small model with the fixtures' weights."""
+    from medeval_models.sam_med3d import build
+
+    model = build(**{**table("config")[variant], **changes})
+    model.load_state_dict(weights({name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}))
+    return model
+
+
+def assert_close(ours: Any, theirs: NDArray, tolerance: float = TOLERANCE) -> None:
+    """Equal shapes, and no difference beyond ``tolerance`` of the largest value of ``theirs``."""
+    close_to(ours, theirs, tolerance)
