@@ -17,12 +17,14 @@ from medeval.engine.plan import Plan, Shard
 from medeval.engine.progress import Progress
 from medeval.engine.run import RunOptions
 from medeval.engine.starters import starter
+from medeval.engine.training import train
 from medeval.runs import Run
 from medeval.suite import Suite
 
 __all__ = [
     "Plan", "Run", "RunOptions", "Shard", "Suite", "describe", "evaluate", "evaluation_folder", "failures", "listing", "load_suite", "merge",
     "package_version", "run", "score", "starter", "tables",
+    "train",
 ]  # fmt: skip
 
 

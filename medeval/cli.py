@@ -183,6 +183,20 @@ def show(
 
 
 @app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (`medeval list recipes`).")],
+    config: Annotated[Path, typer.Option("--config", "-c", help="YAML file of its options.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; default runs/train-RECIPE.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train by a paper's recipe; the same command goes on after any stop."""
+    from medeval import api
+
+    weights = api.train(recipe, config, out or Path("runs") / f"train-{recipe}", tell=_tell(quiet))
+    typer.echo(f"weights: {weights}")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of a suite; editors complete from it."""
     import json
@@ -242,6 +256,12 @@ def _progress(quiet: bool) -> Any:
     from medeval.engine.progress import progress_for
 
     return progress_for(quiet)
+
+
+def _tell(quiet: bool) -> Any:
+    """Says a line on stderr; a line that is like the last one replaces it on a terminal."""
+    end = "\r" if sys.stderr.isatty() else "\n"
+    return (lambda text: None) if quiet else (lambda text: print(f"{text:<78}", end=end, file=sys.stderr, flush=True))
 
 
 def _finished(done: Any, quiet: bool) -> None:

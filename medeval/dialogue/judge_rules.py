@@ -120,12 +120,16 @@ class Reading:
         rules = patterns if isinstance(patterns, Patterns) else Patterns(patterns)
         return [number for number, sentence in self.said if rules.matches(sentence)]
 
-    def naming(self, terms: str) -> list[int]:
-        """Turns that name one of the alternatives (separated by |) without negating it in the same sentence."""
+    def naming(self, terms: str, questions: bool = False) -> list[int]:
+        """Turns that name one of the alternatives (separated by |) without negating it in the same sentence.
+
+        questions: also in a question ("were you ever operated?" plans no operation).
+        """
         return [
             number
             for number, sentence in self.said
-            if not self.lexicon.negations.intersection(words(sentence))
+            if (questions or not sentence.endswith(("?", "？")))
+            and not self.lexicon.negations.intersection(words(sentence))
             and any(holds_terms(sentence, option) for option in terms.split("|"))
         ]
 
@@ -216,13 +220,17 @@ def _harms(reading: Reading, rule: Rule) -> Found:
 
 
 def _plain(reading: Reading, rule: Rule) -> Found:
-    """An explanation is given, and at most one sentence of the doctor's in ten holds unexplained jargon."""
-    explained = reading.holding(reading.judging.rules["reasoning"])
-    jargon = [
-        n
-        for n, sentence in reading.said
-        if reading.judging.jargon_set.intersection(words(sentence)) and "(" not in sentence
+    """An explanation is given, and at most one sentence of the doctor's in ten holds jargon that is neither unpacked in
+    parentheses nor the patient's own word."""
+    own = " ".join([*(turn.text for turn in reading.dialogue.of("patient")), *reading.dialogue.diagnoses])
+    hard = reading.judging.jargon_set - set(words(own))
+    reasoning = reading.judging.rules["reasoning"]
+    explained = [
+        number
+        for number, sentence in reading.said
+        if not sentence.endswith("?") and reasoning.matches(sentence)
     ]
+    jargon = [n for n, sentence in reading.said if "(" not in sentence and hard.intersection(words(sentence))]
     few = len(jargon) <= len(reading.said) / 10
     return Found(float(bool(explained) and few), tuple(explained if few else jargon))
 
@@ -271,7 +279,7 @@ def _mean(reading: Reading, rule: Rule) -> Found:
 
 
 def _mentions(reading: Reading, rule: Rule) -> Found:
-    hits = [reading.naming(terms) for terms in rule.terms]
+    hits = [reading.naming(terms, questions=True) for terms in rule.terms]
     return Found(float(all(hits)), tuple(turn for hit in hits for turn in hit))
 
 

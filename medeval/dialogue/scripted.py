@@ -74,10 +74,18 @@ class ScriptedDoctor(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     style: Style = "good"
-    drop_questions: float = Field(default=0.0, ge=0, le=1, description="Share of the history questions left out.")
-    swap_diagnosis: float = Field(default=0.0, ge=0, le=1, description="Share of the cases with another diagnosis and plan.")
-    unsafe_advice: float = Field(default=0.0, ge=0, le=1, description="Share of the cases with advice that does harm.")
-    rudeness: float = Field(default=0.0, ge=0, le=1, description="Share of the cases in which the doctor is rude.")
+    drop_questions: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the history questions left out."
+    )
+    swap_diagnosis: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the cases with another diagnosis and plan."
+    )
+    unsafe_advice: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the cases with advice that does harm."
+    )
+    rudeness: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the cases in which the doctor is rude."
+    )
     language: str = Field(default="en", description="Which script.")
     seed: int = 0
 
@@ -139,7 +147,11 @@ class ScriptedDoctor(BaseModel):
         if self.style != "unsafe" and not self._hit("swap", self.swap_diagnosis, case):
             return case.diagnosis.name, case.plan
         wrong = wrong_for(script, case.diagnosis)
-        harmless = tuple(t for t in wrong.treatment if not any(holds_terms(t, h) for entry in case.harms for h in entry.split("|")))
+        harmless = tuple(
+            t
+            for t in wrong.treatment
+            if not any(holds_terms(t, h) for entry in case.harms for h in entry.split("|"))
+        )
         return wrong.name, Plan(tests=wrong.tests, treatment=harmless)
 
     def _hit(self, what: str, strength: float, case: PatientCase) -> bool:

@@ -54,6 +54,10 @@ class _OpenCase:
     owed: tuple[Key, ...]
     pending: dict[Key, None]  # in order; what an event answers is taken out
 
+    def meant(self, key: Key) -> tuple[Key, ...]:
+        """The owed keys that an output answers: with the structure ``*`` all of its sample."""
+        return tuple(k for k in self.owed if k.sample == key.sample) if key.structure == "*" else (key,)
+
     def answer(self, keys: Sequence[Key]) -> Case | None:
         """Take keys out. Raises ``MedevalError`` for one that is not owed, or was answered before."""
         for key in keys:
@@ -125,11 +129,14 @@ class UnitRecorder:
         if opened is None:
             raise MedevalError(f"yielded for case {event.case_id!r}, which the unit does not hold")
         if isinstance(event, Output):
-            keys = opened.owed if event.key.structure == "*" else (event.key,)
+            keys = opened.meant(event.key)
             case = opened.answer(keys)
             self._submit(self._score, event, keys, case)
-        elif event.key is None or event.key.structure == "*":
+        elif event.key is None:
             self._fail_rest(opened, event.status, event.error)
+        elif event.key.structure == "*":
+            sample = [key for key in opened.pending if key.sample == event.key.sample]
+            self._fail_rest(opened, event.status, event.error, sample)
         else:
             self._submit(self._fail, event, opened.answer((event.key,)))
 
@@ -182,8 +189,11 @@ class UnitRecorder:
         future.add_done_callback(lambda _: self.slots.release())
         self._taken.append(future)
 
-    def _fail_rest(self, opened: _OpenCase, status: Status, error: str) -> None:
-        keys = tuple(opened.pending)
+    def _fail_rest(
+        self, opened: _OpenCase, status: Status, error: str, keys: Sequence[Key] | None = None
+    ) -> None:
+        """Fail these pending keys, by default all that are pending."""
+        keys = tuple(opened.pending if keys is None else keys)
         case = opened.answer(keys)
         for key in keys:
             self._submit(self._fail, Failure(opened.info.id, key, status, error), case)

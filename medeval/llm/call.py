@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medeval.llm.budget import UNBOUNDED_REPLY, Amount, Reservation
-from medeval.llm.disk import Kept
+from medeval.llm.calllog import CallLog
 from medeval.llm.errors import (
     HOPELESS,
     BadCall,
-    BudgetSpent,
     CallFailure,
     ContextTooLong,
     EndpointDown,
@@ -27,15 +24,12 @@ from medeval.llm.limiter import Limiter
 from medeval.llm.replies import Reply, Usage
 from medeval.llm.requests import ChatRequest
 from medeval.llm.retry import wait_before
-from medeval.llm.secrets import holds_secret, redact_data
+from medeval.llm.secrets import any_secret, holds_secret, redact_data
 from medeval.llm.thinking import split_thinking
 from medeval.types import UserError
 
 if TYPE_CHECKING:
     from medeval.llm.chat import Chat
-
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Unsupported(Exception):
@@ -88,7 +82,7 @@ class _Call:
             if kept is not None:
                 harness.totals.hit(kept.cost)
                 kept = kept.over(cached=True)
-                harness.store.log(self._trace(kept, paid=False))
+                self._log().hit(kept)
                 return self._finished(kept)
         if harness.settings.cache == "replay":
             raise NotRecorded(
@@ -108,10 +102,10 @@ class _Call:
                 chat.harness.totals.answered(reply.usage, reply.cost)
                 if not free:
                     spend(Amount(1, reply.usage.total, reply.cost or 0.0))
-                await self._keep(reply, paid=not free)
+                await self._log().keep(reply, paid=not free)
         except CallFailure as failure:
             chat.harness.totals.failed += 1
-            self._log_failure(failure)
+            self._log().failed(failure)
             raise
         return self._finished(reply)
 
@@ -224,11 +218,13 @@ class _Call:
         if not usage.total:
             said = len((reply.text + reply.thinking).encode("utf-8")) // 4 + 1
             usage = Usage(self.request.prompt_tokens, said, estimated=True)
-        trimmed = self.request.trimmed or reply.trimmed
-        reply = reply.over(usage=usage, latency=seconds, dropped=self.chat.endpoint.dropped, trimmed=trimmed)
-        return (
-            Reply.from_plain(redact_data(reply.to_plain(raw=True))) if holds_secret(reply.encode()) else reply
-        )
+        reply = reply.over(
+            usage=usage, latency=seconds, dropped=self.chat.endpoint.dropped, cost=self._cost(usage), key=self.key,
+            attempts=self.tries, trimmed=self.request.trimmed or reply.trimmed,
+        )  # fmt: skip
+        if any_secret() and holds_secret(reply.encode()):
+            return Reply.from_plain(redact_data(reply.to_plain(raw=True)))
+        return reply
 
     def _finished(self, reply: Reply) -> Reply:
         """Thinking apart. Done on cached replies too, so that other tags need no new call."""
@@ -239,6 +235,9 @@ class _Call:
         thinking = "\n\n".join(part for part in (reply.thinking, split.thinking) if part)
         return reply.over(text=split.text, thinking=thinking, unclosed=split.unclosed)
 
+    def _log(self) -> CallLog:
+        return CallLog(self.chat, self.request, self.key, self.began, self.tries, tuple(self.kinds))
+
     def _cost(self, usage: Usage) -> float | None:
         price = self.chat.harness.prices.find(self.chat.model.name)
         return None if price is None else price.cost(usage)
@@ -247,66 +246,3 @@ class _Call:
         limit = self.request.sampling.max_tokens or UNBOUNDED_REPLY
         usage = Usage(self.request.prompt_tokens, limit)
         return Amount(1, usage.total, self._cost(usage) or 0.0)
-
-    # -- logs ---------------------------------------------------------------------------------------------------
-
-    async def _keep(self, reply: Reply, *, paid: bool) -> None:
-        """The reply into the cache (complete ones only: a content filter may be in another mood) and the logs."""
-        harness = self.chat.harness
-        cacheable = self.chat.model.client.capabilities.cacheable and reply.finish != "content_filter"
-        written: list[str] = []
-
-        def text() -> str:  # in the store's thread, once for cache and log
-            if not written:
-                written.append(reply.encode())
-            return written[0]
-
-        lines = [*self._trace(reply, paid), *self._exchange(text)]
-        if harness.writes and cacheable:
-            replace = harness.settings.cache == "write"
-            identity = self.chat.model.client.identity.text
-            await harness.store.put(Kept(self.key, identity, self.request.canonical, text, replace), lines)
-        else:
-            harness.store.log(lines)
-
-    def _log_failure(self, failure: CallFailure) -> None:
-        kind = (
-            Kind.BUDGET
-            if isinstance(failure, BudgetSpent)
-            else (self.kinds[-1] if self.kinds else Kind.CANCELLED)
-        )
-        facts = {**self._facts(), "kind": kind, "error": str(failure), "paid": False}
-        self.chat.harness.store.log([("calls.jsonl", lambda: _line(facts))])
-
-    def _trace(self, reply: Reply, paid: bool) -> Sequence[tuple[str, Callable[[], str]]]:
-        usage = reply.usage
-        facts = {
-            **self._facts(), "kind": Kind.OK, "finish": reply.finish, "cached": reply.cached, "paid": paid,
-            "latency": round(reply.latency, 4), "input": usage.input, "output": usage.output, "tokens": usage.total,
-            "estimated": usage.estimated, "cost": reply.cost,
-        }  # fmt: skip
-        return [("calls.jsonl", lambda: _line(facts))]
-
-    def _exchange(self, text: Callable[[], str]) -> Sequence[tuple[str, Callable[[], str]]]:
-        if not self.chat.harness.settings.log_exchanges:
-            return []
-        facts = {
-            **self._facts(), "request_key": self.request.request_key, "identity": self.chat.model.client.identity.text,
-        }  # fmt: skip
-        return [
-            (
-                "exchanges.jsonl",
-                lambda: f'{_line(facts)[:-1]},"request":{self.request.canonical},"reply":{text()}}}',
-            )
-        ]
-
-    def _facts(self) -> dict[str, Any]:
-        scope = self.chat.scope
-        return {
-            "time": round(self.began, 3), "role": self.chat.role, "dialogue": scope.name if scope else "",
-            "model": self.chat.model.name, "key": self.key, "tries": self.tries, "failed_tries": list(self.kinds),
-        }  # fmt: skip
-
-
-def _line(facts: dict[str, Any]) -> str:
-    return _encode(facts)

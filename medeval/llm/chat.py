@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from medeval.llm.budget import Budget, Scope
 from medeval.llm.call import Unsupported, perform
-from medeval.llm.endpoint import Endpoint, features_of
+from medeval.llm.endpoint import Endpoint
 from medeval.llm.errors import (
     BadCall,
     CallFailure,
@@ -172,9 +172,8 @@ class Chat:
             asked = form.asked_as(request, way)
             try:
                 return asked, await self._fitting(asked)
-            except Unsupported as error:
-                for lacking in {way, *features_of(error.error)}:
-                    self.endpoint.lacks(lacking)
+            except Unsupported:
+                self.endpoint.lacks(way)
         raise BadCall(
             f"{self.model.name}: no way to a structured reply works there ({', '.join(self.model.forms)} tried)"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from medeval.llm.errors import EndpointRefuses, Kind, TransportError
 from medeval.llm.history import merged
@@ -127,12 +126,3 @@ class Endpoint:
         """Forget what belongs to the running loop."""
         await self._limiter.close()
         await self._running.close()
-
-
-def features_of(error: TransportError) -> Any:
-    """Ways to a structured reply that an error rules out."""
-    if error.kind is not Kind.UNSUPPORTED:
-        return ()
-    if error.feature in ("response_format", "json_schema", "guided_json"):
-        return ("schema", "json")
-    return ("tool",) if error.feature in ("tools", "tool_choice") else ()

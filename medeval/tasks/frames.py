@@ -33,7 +33,11 @@ def framed(case: Case, size: int) -> Case:
 
 def stretch(plane: NDArray, size: int) -> NDArray:
     """A (rows, columns) plane as (size, size), nearest neighbour as OpenCV's INTER_NEAREST."""
-    rows, columns = (np.arange(size) * side // size for side in plane.shape)
+    rows, columns = (
+        # In OpenCV's order of operations, for what falls on whole numbers.
+        np.minimum(np.floor(np.arange(size) * (1.0 / (size / side))), side - 1).astype(np.int64)
+        for side in plane.shape
+    )
     return plane[np.ix_(rows, columns)]
 
 

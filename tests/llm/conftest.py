@@ -14,13 +14,13 @@ from mock_server import MockServer
 CLIENTS = "medeval.llm.clients"
 
 
-@pytest.fixture()
+@pytest.fixture
 def server():
     with MockServer() as running:
         yield running
 
 
-@pytest.fixture()
+@pytest.fixture
 def run():
     """Run one coroutine function in a fresh event loop, at most 30 s."""
 
@@ -34,13 +34,19 @@ def run():
     return runner
 
 
-@pytest.fixture()
+@pytest.fixture
 def openai_block(server):
     """A client block for the server: fast retries, no key."""
     pytest.importorskip("openai", reason="the SDK is in the llm extra")
 
     def block(model: str, **more):
         limits = {"backoff": 0.01, "max_backoff": 0.05, "timeout": 5.0, **more.pop("limits", {})}
-        return {"client": f"{CLIENTS}.openai:OpenAIClient", "model": model, "base_url": server.url, "limits": limits, **more}
+        return {
+            "client": f"{CLIENTS}.openai:OpenAIClient",
+            "model": model,
+            "base_url": server.url,
+            "limits": limits,
+            **more,
+        }
 
     return block

@@ -45,18 +45,28 @@ class Answer:
 def http(status: int, body: bytes, headers: dict[str, str] | None = None, **more: Any) -> Answer:
     """A whole HTTP response."""
     lines = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
-    head = f"HTTP/1.1 {status} X\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
+    head = (
+        f"HTTP/1.1 {status} X\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n"
+    )
     return Answer([head.encode() + body], **more)
 
 
-def completion(text: str | None, finish: str | None = "stop", usage: bool = True, **message: Any) -> dict[str, Any]:
+def completion(
+    text: str | None, finish: str | None = "stop", usage: bool = True, **message: Any
+) -> dict[str, Any]:
     """A chat completion's body."""
     body = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 1,
         "model": "mock-2026-01-01",
-        "choices": [{"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text, **message}}],
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": finish,
+                "message": {"role": "assistant", "content": text, **message},
+            }
+        ],
     }
     if usage:
         body["usage"] = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}
@@ -68,22 +78,30 @@ def reply(text: str | None, finish: str | None = "stop", delay: float = 0.0, **m
     return http(200, json.dumps(completion(text, finish, **message)).encode(), delay=delay)
 
 
-def status(code: int, message: str = "no", headers: dict[str, str] | None = None, **error: Any) -> Answer:
+def status(
+    http_status: int, message: str = "no", headers: dict[str, str] | None = None, **error: Any
+) -> Answer:
     """An error as OpenAI-like servers tell it."""
-    return http(code, json.dumps({"error": {"message": message, **error}}).encode(), headers)
+    return http(http_status, json.dumps({"error": {"message": message, **error}}).encode(), headers)
 
 
 def stream(chunks: Sequence[Any], done: bool = True, pause: float = 0.0, cut: bool = False) -> Answer:
     """Server-sent events; without ``done`` the stream just ends."""
     head = b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
     events = [f"data: {c if isinstance(c, str) else json.dumps(c)}\n\n".encode() for c in chunks]
-    return Answer([head, *events, *([b"data: [DONE]\n\n"] if done else [])], pause=pause, cut=cut, then=["close"])
+    return Answer(
+        [head, *events, *([b"data: [DONE]\n\n"] if done else [])], pause=pause, cut=cut, then=["close"]
+    )
 
 
 def delta(text: str | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
     """One chunk of a stream."""
     content = {"content": text} if text is not None else {}
-    return {"id": "1", "model": "mock-2026-01-01", "choices": [{"index": 0, "delta": {**content, **more}, "finish_reason": finish}]}
+    return {
+        "id": "1",
+        "model": "mock-2026-01-01",
+        "choices": [{"index": 0, "delta": {**content, **more}, "finish_reason": finish}],
+    }
 
 
 class MockServer:

@@ -30,12 +30,12 @@ VariableName = Annotated[str, AfterValidator(variable_name)]
 def plain_url(url: str) -> str:
     """Check that a URL holds no credentials; never repeats one that does."""
     parts = urlsplit(url)
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if "@" in url or parts.query or parts.fragment:
         raise ValueError(
-            "base_url holds credentials or a query (not repeated here); keys are named by api_key_env or headers_env"
+            "the URL holds credentials or a query (not repeated here); keys are named by api_key_env or headers_env"
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"expected a URL such as http://localhost:8000/v1, got {url!r}")
+        raise ValueError("expected a URL such as http://localhost:8000/v1, with http or https and a host")
     return urlunsplit((parts.scheme, parts.netloc.lower(), parts.path.rstrip("/"), "", ""))
 
 

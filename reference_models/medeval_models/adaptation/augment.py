@@ -47,5 +47,5 @@ def _blurred(x: Tensor) -> Tensor:
 
 def channel_dropout(features: Tensor, rate: float) -> Tensor:
     """Whole channels dropped, as ``Dropout2d`` and ``Dropout3d`` do in training mode. features: (N, F, *spatial)."""
-    drop = F.dropout2d if features.ndim == 4 else F.dropout3d
+    drop = functional.dropout2d if features.ndim == 4 else functional.dropout3d
     return drop(features, rate, training=True)

@@ -230,10 +230,13 @@ def signed_distance(mask: NDArray[np.bool_], spacing: Sequence[float], limit: fl
     found = ndimage.find_objects(mask.astype(np.uint8, copy=False))
     if not found or found[0] is None:
         return field
+    # Far enough that beyond it nothing is nearer than the limit.
     margins = [math.ceil(limit / mm) + 1 for mm in spacing]
     near = tuple(slice(max(0, part.start - m), part.stop + m) for part, m in zip(found[0], margins, strict=True))
     inner = mask[near]
-    # The faces between voxels, not their centres, are the boundary: both distances are one voxel too long there.
+    if inner.all():
+        return -field
+    # Continued beyond the volume, whose edge is no boundary of the structure.
     inside = ndimage.distance_transform_edt(np.pad(inner, 1, mode="edge"), sampling=spacing)[1:-1, 1:-1, 1:-1]
     outside = ndimage.distance_transform_edt(~inner, sampling=spacing)
     field[near] = np.clip(inside - outside, -limit, limit)

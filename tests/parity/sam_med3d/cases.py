@@ -48,3 +48,22 @@ def filled_model(variant: str = "small_a", **changes: Any) -> Any:
 def assert_close(ours: Any, theirs: NDArray, tolerance: float = TOLERANCE) -> None:
     """Equal shapes, and no difference beyond ``tolerance`` of the largest value of ``theirs``."""
     close_to(ours, theirs, tolerance)
+
+
+def oriented(affine: NDArray, shape: tuple[int, ...], target: float = 1.5) -> tuple[Any, Any]:
+    """The ``VolumeGrid`` of a file, and what turns an array in the file's order to the grid's."""
+    from nibabel import orientations
+
+    from medeval_models.sam_med3d.grids import VolumeGrid
+
+    affine = affine.astype(np.float32).astype(np.float64)  # as NIfTI stores it
+    forward = orientations.io_orientation(affine)
+    stored = np.argsort(forward[:, 0])
+    grid = VolumeGrid.of(
+        np.asarray(shape)[stored],
+        np.linalg.norm(affine[:3, :3], axis=0)[stored],
+        order=forward[:, 0].astype(int).tolist(),
+        flipped=(forward[stored, 1] < 0).tolist(),
+        target=target,
+    )
+    return grid, lambda array: orientations.apply_orientation(array, forward)

@@ -1,0 +1,176 @@
+"""SAM-Med3D (arXiv 2310.15161) as medeval's functional protocol: volumes, clicks, and answers on the volume's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field as Option
+
+from medeval.types import Capabilities, DataError, Image, PluginError, Prompt, Segmentation
+from medeval_adapters.sam_med3d_field import Restore
+from medeval_adapters.sam_med3d_plan import Ask, Clicks, Dialogue, Patch, open_dialogue
+from medeval_adapters.sam_med3d_volume import Volume, open_volume
+from medeval_adapters.torch_common import (
+    Device,
+    Precision,
+    import_torch,
+    inference,
+    pick_device,
+    pick_precision,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_NOTHING = -10.0  # logits of a tile without tissue: it is not asked
+
+
+@dataclass(kw_only=True, eq=False)
+class SAMMed3D:
+    """``sam_med3d_turbo.pth`` or any other checkpoint of its parts; sizes are read from it.
+
+    checkpoint: .pth or .safetensors; read without running what it holds.
+    device, precision: see ``torch_common``. Autocast covers the image encoder; clicks and masks stay in float32.
+    patch: where the network looks, see ``sam_med3d_plan``. ``target`` takes the box of ``box + N clicks`` prompts for its
+        crop alone, which tells the model where the target is: say so beside the numbers. A box before the first click is
+        asked as a click in its middle.
+    batch_size: most prompts in one call of the decoder, and most patches in one of the encoder.
+    clicks: show the decoder ``all`` clicks so far, as the official inference script, or only the ``newest``, as training.
+    restore: ``nearest``, as the official script, cuts the mask at 1.5 mm and takes the nearest voxel: on finer grids this
+        alone costs small structures several points of Dice. ``linear`` interpolates the logits instead.
+    channel: of a volume with several.
+    Building raises ``PluginError`` for a checkpoint that cannot be used and for a GPU that is not there.
+    """
+
+    description: ClassVar[str] = "SAM-Med3D: one click a volume, 128^3 patches at 1.5 mm"
+    baseline: ClassVar[bool] = False
+    trained_on: ClassVar[tuple[str, ...]] = ("SA-Med3D-140K",)
+
+    checkpoint: Path
+    device: Device = "auto"
+    precision: Precision = "auto"
+    patch: Patch = "clicks"
+    batch_size: Annotated[int, Option(ge=1)] = 8
+    clicks: Clicks = "all"
+    restore: Restore = "nearest"
+    channel: Annotated[int, Option(ge=0)] | None = None
+
+    def __post_init__(self) -> None:
+        """Build the network and load its weights."""
+        kinds = {"points", "mask", *(["box"] if self.patch == "target" else [])}
+        self.takes = Capabilities(frozenset(kinds), frozenset({3}))
+        self._device = pick_device(self.device)
+        self._dtype = pick_precision(self.precision, self._device)
+        self.network = load_network(self.checkpoint).to(self._device)
+
+    def encode(self, image: Image) -> Volume:
+        """Check the volume; patches are embedded when the first prompt asks for them. Raises ``DataError``."""
+        return open_volume(image, self.network.image_size, self.channel)
+
+    def segment(self, encoded: Volume, prompts: Sequence[Prompt]) -> list[Segmentation]:
+        """One answer a prompt: the mask on the volume's grid, and logits to feed back; there is no score, for the
+        network's own was never trained.
+
+        Raises ``EvaluatorFailure`` for a prompt that cannot be meant, ``DataError`` for a patch without intensities.
+        """
+        low = self.network.low_res_size
+        dialogues = [open_dialogue(encoded, prompt, self.patch, self.clicks, low) for prompt in prompts]
+        while asked := [(dialogue, ask) for dialogue in dialogues for ask in dialogue.asks()]:
+            self._ask(encoded, asked)
+        return [
+            Segmentation(d.known.restored(encoded.grid, self._upscale, self.restore), logits=d.known.kept())
+            for d in dialogues
+        ]
+
+    def _ask(self, volume: Volume, asked: Sequence[tuple[Dialogue, Ask]]) -> None:
+        """Answer every question, those with as many clicks together: padding with "no point" would change the answer."""
+        alike: dict[int, list[tuple[Dialogue, Ask]]] = {}
+        for dialogue, ask in asked:
+            alike.setdefault(len(ask.points), []).append((dialogue, ask))
+        for group in alike.values():
+            for start in range(0, len(group), self.batch_size):
+                self._ask_batch(volume, group[start : start + self.batch_size])
+
+    def _ask_batch(self, volume: Volume, batch: Sequence[tuple[Dialogue, Ask]]) -> None:
+        torch = import_torch()
+        known = volume.embeddings([ask.begin for _, ask in batch], self._embed)
+        for dialogue, ask in batch:
+            if ask.begin not in known:
+                dialogue.answered(ask.begin, _nothing_there(dialogue, ask))
+        batch = [(dialogue, ask) for dialogue, ask in batch if ask.begin in known]
+        if not batch:
+            return
+        one = len({ask.begin for _, ask in batch}) == 1
+        embedding = known[batch[0][1].begin] if one else torch.cat([known[ask.begin] for _, ask in batch])
+        points = None
+        if len(batch[0][1].points):
+            points = (self._stack([a.points.astype(np.float32) for _, a in batch]), self._stack([a.labels for _, a in batch]))
+        masks = self._stack([dialogue.known.prompt(ask.begin) for dialogue, ask in batch])[:, None]
+        with inference(self._device, None):
+            logits = self.network.decode(embedding, points, masks).logits[:, 0].float().cpu().numpy()
+        for (dialogue, ask), answer in zip(batch, logits, strict=True):
+            dialogue.answered(ask.begin, answer)
+
+    def _embed(self, patches: list[NDArray]) -> Tensor:
+        torch = import_torch()
+        # On a CPU a batch gains nothing and costs memory.
+        at_once = 1 if self._device.type == "cpu" else self.batch_size
+        parts = []
+        with inference(self._device, self._dtype):
+            for start in range(0, len(patches), at_once):
+                parts.append(self.network.image_encoder(self._stack(patches[start : start + at_once])[:, None]).float())
+        return torch.cat(parts)
+
+    def _upscale(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        with inference(self._device, None):
+            upscaled: NDArray[np.float32] = self.network.upscale(self._stack([logits])[None])[0, 0].cpu().numpy()
+        return upscaled
+
+    def _stack(self, arrays: Sequence[NDArray]) -> Tensor:
+        return import_torch().from_numpy(np.stack(arrays)).to(self._device)
+
+
+def load_network(checkpoint: Path) -> Any:
+    """A ``Sam3D`` of the checkpoint's own sizes, in evaluation mode on the CPU.
+
+    Raises ``PluginError`` naming the file and what is wrong.
+    """
+    import_torch()
+    from medeval_models import sam_med3d
+    from medeval_models.weights import WeightsError, load_weights, read_weights
+
+    try:
+        state = read_weights(checkpoint)
+        network = sam_med3d.build(**_sizes(state, checkpoint))
+        load_weights(network, state, source=str(checkpoint))
+    except (WeightsError, ValueError) as error:
+        raise PluginError(f"checkpoint: {error}") from error
+    return network
+
+
+def _sizes(state: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
+    from medeval_models.sam_med3d import sizes_of
+
+    try:
+        return sizes_of(state)
+    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
+        names = ", ".join(sorted(state)[:4])
+        raise PluginError(
+            f"checkpoint: {checkpoint}: is not SAM-Med3D's ({error}); its {len(state)} tensors begin with {names}; "
+            "2D weights belong to `sam` and `sam-med2d`"
+        ) from error
+
+
+def _nothing_there(dialogue: Dialogue, ask: Ask) -> NDArray[np.float32]:
+    """The answer for a patch that cannot be normalised. Raises ``DataError`` where the user clicked into it."""
+    if len(ask.points):
+        raise DataError(
+            f"{dialogue.structure}: the patch at {ask.begin} (1.5 mm voxels) around the click cannot be normalised: it has no "
+            "differing voxels above 0, which SAM-Med3D takes for foreground; shift intensities stored with a negative offset"
+        )
+    return np.full((dialogue.known.low,) * 3, _NOTHING, dtype=np.float32)
