@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TORCH_STAMP := $(VENV)/.torch
+BENCH := .venv-bench/bin
+BENCH_STAMP := .venv-bench/.installed
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help demo test test-slow lint format bench bench-check clean
@@ -45,6 +47,20 @@ lint: $(TORCH_STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The peers bring packages that must not meet the project's own, so they get an environment of their own.
+$(BENCH_STAMP): benchmarks/perf/requirements.txt setup.py $(wildcard medeval/metrics/csrc/*)
+	test -x $(BENCH)/python || $(PYTHON) -m venv .venv-bench
+	$(BENCH)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/perf/requirements.txt -e .
+	touch $@
+
+bench: $(BENCH_STAMP)
+	mkdir -p .benchmarks
+	$(BENCH)/python -m pytest benchmarks/perf/test_segmentation.py -q -o addopts= -o timeout=1200 --benchmark-disable-gc --benchmark-json=.benchmarks/segmentation.json
+	$(BENCH)/python benchmarks/perf/ratios.py .benchmarks/segmentation.json
+
+bench-check: bench
+	$(BENCH)/python benchmarks/perf/ratios.py .benchmarks/segmentation.json --check
 
 clean:
 	rm -rf $(VENV) .venv-bench build dist *.egg-info demo-run medeval/metrics/*.so

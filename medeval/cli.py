@@ -186,7 +186,9 @@ def show(
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name (`medeval list recipes`).")],
     config: Annotated[Path, typer.Option("--config", "-c", help="YAML file of its options.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; default runs/train-RECIPE.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder; default runs/train-RECIPE.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train by a paper's recipe; the same command goes on after any stop."""
@@ -261,7 +263,11 @@ def _progress(quiet: bool) -> Any:
 def _tell(quiet: bool) -> Any:
     """Says a line on stderr; a line that is like the last one replaces it on a terminal."""
     end = "\r" if sys.stderr.isatty() else "\n"
-    return (lambda text: None) if quiet else (lambda text: print(f"{text:<78}", end=end, file=sys.stderr, flush=True))
+    return (
+        (lambda text: None)
+        if quiet
+        else (lambda text: print(f"{text:<78}", end=end, file=sys.stderr, flush=True))
+    )
 
 
 def _finished(done: Any, quiet: bool) -> None:

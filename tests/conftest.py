@@ -214,7 +214,7 @@ def picture(number: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         labels[15:20, 4:20] = 2
     image = np.choose(labels, [60, 140, 220]).astype(float) + rng.normal(0, 14, labels.shape)
     image = np.clip(image, 0, 255).astype(np.uint8)
-    image[0, 0] = number
+    image[0, 0] = number % 256
     return image, labels
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -14,7 +14,7 @@ from pydantic import Field as Option
 from medeval.types import Capabilities, DataError, Image, PluginError, Prompt, Segmentation
 from medeval_adapters.sam_med3d_field import Restore
 from medeval_adapters.sam_med3d_plan import Ask, Clicks, Dialogue, Patch, open_dialogue
-from medeval_adapters.sam_med3d_volume import Volume, open_volume
+from medeval_adapters.sam_med3d_volume import Begin, Volume, open_volume
 from medeval_adapters.torch_common import (
     Device,
     Precision,
@@ -47,6 +47,7 @@ class SAMMed3D:
     Building raises ``PluginError`` for a checkpoint that cannot be used and for a GPU that is not there.
     """
 
+    takes: ClassVar[Capabilities] = Capabilities(frozenset({"points", "mask"}), frozenset({3}))
     description: ClassVar[str] = "SAM-Med3D: one click a volume, 128^3 patches at 1.5 mm"
     baseline: ClassVar[bool] = False
     trained_on: ClassVar[tuple[str, ...]] = ("SA-Med3D-140K",)
@@ -62,8 +63,8 @@ class SAMMed3D:
 
     def __post_init__(self) -> None:
         """Build the network and load its weights."""
-        kinds = {"points", "mask", *(["box"] if self.patch == "target" else [])}
-        self.takes = Capabilities(frozenset(kinds), frozenset({3}))
+        if self.patch == "target":
+            self.takes = Capabilities(self.takes.prompts | {"box"}, frozenset({3}))  # type: ignore[misc]  # the class's, widened
         self._device = pick_device(self.device)
         self._dtype = pick_precision(self.precision, self._device)
         self.network = load_network(self.checkpoint).to(self._device)
@@ -81,40 +82,47 @@ class SAMMed3D:
         low = self.network.low_res_size
         dialogues = [open_dialogue(encoded, prompt, self.patch, self.clicks, low) for prompt in prompts]
         while asked := [(dialogue, ask) for dialogue in dialogues for ask in dialogue.asks()]:
-            self._ask(encoded, asked)
+            answers = self._answers(encoded, [ask for _, ask in asked])
+            for (dialogue, ask), logits in zip(asked, answers, strict=True):
+                dialogue.answered(ask.begin, _nothing_there(dialogue, ask) if logits is None else logits)
         return [
             Segmentation(d.known.restored(encoded.grid, self._upscale, self.restore), logits=d.known.kept())
             for d in dialogues
         ]
 
-    def _ask(self, volume: Volume, asked: Sequence[tuple[Dialogue, Ask]]) -> None:
-        """Answer every question, those with as many clicks together: padding with "no point" would change the answer."""
-        alike: dict[int, list[tuple[Dialogue, Ask]]] = {}
-        for dialogue, ask in asked:
-            alike.setdefault(len(ask.points), []).append((dialogue, ask))
-        for group in alike.values():
-            for start in range(0, len(group), self.batch_size):
-                self._ask_batch(volume, group[start : start + self.batch_size])
+    def _answers(self, volume: Volume, asks: Sequence[Ask]) -> list[NDArray[np.float32] | None]:
+        """Low-resolution logits of each, None for a patch that cannot be normalised.
 
-    def _ask_batch(self, volume: Volume, batch: Sequence[tuple[Dialogue, Ask]]) -> None:
+        Those with as many clicks go together: padding with "no point" would change the answer.
+        """
+        alike: dict[int, list[int]] = {}
+        for position, ask in enumerate(asks):
+            alike.setdefault(len(ask.points), []).append(position)
+        found: dict[int, NDArray[np.float32]] = {}
+        for positions in alike.values():
+            for start in range(0, len(positions), self.batch_size):
+                at = positions[start : start + self.batch_size]
+                known = volume.embeddings([asks[position].begin for position in at], self._embed)
+                at = [position for position in at if asks[position].begin in known]
+                found |= zip(at, self._decode(known, [asks[position] for position in at]), strict=True)
+        return [found.get(position) for position in range(len(asks))]
+
+    def _decode(self, known: Mapping[Begin, Tensor], batch: Sequence[Ask]) -> Sequence[NDArray[np.float32]]:
+        """Questions with as many clicks each, at patches whose embeddings are known."""
         torch = import_torch()
-        known = volume.embeddings([ask.begin for _, ask in batch], self._embed)
-        for dialogue, ask in batch:
-            if ask.begin not in known:
-                dialogue.answered(ask.begin, _nothing_there(dialogue, ask))
-        batch = [(dialogue, ask) for dialogue, ask in batch if ask.begin in known]
         if not batch:
-            return
-        one = len({ask.begin for _, ask in batch}) == 1
-        embedding = known[batch[0][1].begin] if one else torch.cat([known[ask.begin] for _, ask in batch])
+            return []
+        begins = [ask.begin for ask in batch]
+        # One patch for all stays one until the decoder tells its prompts apart.
+        embedding = known[begins[0]] if len(set(begins)) == 1 else torch.cat([known[begin] for begin in begins])
         points = None
-        if len(batch[0][1].points):
-            points = (self._stack([a.points.astype(np.float32) for _, a in batch]), self._stack([a.labels for _, a in batch]))
-        masks = self._stack([dialogue.known.prompt(ask.begin) for dialogue, ask in batch])[:, None]
+        if len(batch[0].points):
+            coords = self._stack([ask.points.astype(np.float32) for ask in batch])
+            points = (coords, self._stack([ask.labels for ask in batch]))
+        masks = self._stack([ask.mask for ask in batch])[:, None]
         with inference(self._device, None):
             logits = self.network.decode(embedding, points, masks).logits[:, 0].float().cpu().numpy()
-        for (dialogue, ask), answer in zip(batch, logits, strict=True):
-            dialogue.answered(ask.begin, answer)
+        return list(logits)
 
     def _embed(self, patches: list[NDArray]) -> Tensor:
         torch = import_torch()

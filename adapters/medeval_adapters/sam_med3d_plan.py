@@ -26,11 +26,15 @@ Clicks = Literal["all", "newest"]
 
 @dataclass(frozen=True, eq=False)
 class Ask:
-    """One question to the decoder. points: (n, 3) places at 1.5 mm, relative to the patch; labels: (n,); n may be 0."""
+    """One question to the decoder. points: (n, 3) places at 1.5 mm, relative to the patch; labels: (n,); n may be 0.
+
+    mask: the mask prompt, low-resolution logits.
+    """
 
     begin: Begin
     points: NDArray[np.float64]
     labels: NDArray[np.int64]
+    mask: NDArray[np.float32]
 
 
 @dataclass(eq=False)
@@ -47,13 +51,11 @@ class Dialogue:
     pending: list[Begin] = field(default_factory=list)
     _asked: set[Begin] = field(default_factory=set)
 
-    def asks(self) -> Iterator[Ask]:
-        """What is to be asked next; nothing when the answer is whole."""
+    def asks(self) -> list[Ask]:
+        """What is to be asked next, all from what is known now; nothing when the answer is whole."""
         now, self.pending = self.pending, []
-        for begin in now:
-            self._asked.add(begin)
-            inside = self._inside(begin)
-            yield Ask(begin, self.points[inside] - begin, self.labels[inside])
+        self._asked.update(now)
+        return [self._ask(begin) for begin in now]
 
     def answered(self, begin: Begin, logits: NDArray[np.float32]) -> None:
         """Take an answer, and in a tiled volume go on to the neighbours of each face that it reaches."""
@@ -65,9 +67,11 @@ class Dialogue:
             if other is not None and other not in self._asked and other not in self.pending:
                 self.pending.append(other)
 
-    def _inside(self, begin: Begin) -> NDArray[np.int64]:
+    def _ask(self, begin: Begin) -> Ask:
         inside = np.flatnonzero(_holds(self.points, begin, self.volume.size))
-        return inside[-1:] if self.newest_only else inside
+        if self.newest_only:
+            inside = inside[-1:]
+        return Ask(begin, self.points[inside] - begin, self.labels[inside], self.known.prompt(begin))
 
 
 def open_dialogue(volume: Volume, prompt: Prompt, patch: Patch, clicks: Clicks, low: int) -> Dialogue:

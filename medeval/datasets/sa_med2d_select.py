@@ -128,7 +128,7 @@ def _scan(
     ranks: list[bytes] = []
     owners: list[str] = []
     names: dict[str, str] = {}
-    for position, entry in enumerate(entries):
+    for position, entry in enumerate(entries.brief()):
         case = describe(entry)
         if not all(_fits(case, key, wanted) for key, wanted in select.items()):
             continue

@@ -55,13 +55,19 @@ class _Buffer:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
-                if self._ended or self._text[end:].lstrip(_NUMBER):  # at the window's edge 12 may begin 12.5e3
+                if self._ended or self._complete(value, end):
                     self._at = end
                     return value
             except json.JSONDecodeError as error:
                 if self._ended or len(self._text) - self._at > LONGEST:
                     raise ValueError(f"{error.msg} near character {self._before + error.pos}") from None
             self._more()
+
+    def _complete(self, value: Any, end: int) -> bool:
+        """False for what more text could change: at the window's edge 12 may be the begin of 12.5e3."""
+        if isinstance(value, int | float):
+            return bool(self._text[end:].lstrip(_NUMBER))
+        return True
 
     @property
     def position(self) -> int:

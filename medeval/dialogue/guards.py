@@ -13,7 +13,7 @@ from typing import Literal
 
 from medeval.dialogue.cases import PatientCase, PatientView
 from medeval.dialogue.lexicon import Lexicon, load_lexicon
-from medeval.dialogue.questions import questions_of, relevant, terms_of
+from medeval.dialogue.questions import questions_of, relevant
 from medeval.dialogue.text import fold, holds_phrase, sentences, words
 from medeval.dialogue.turns import Dialogue
 
@@ -78,11 +78,13 @@ def inventions(text: str, question: str, view: PatientView, lexicon: Lexicon) ->
 
 def told_facts(text: str, view: PatientView, lexicon: Lexicon) -> list[str]:
     """Ids of the facts that a text tells, by shared content: what a patient that keeps no ledger gave away."""
-    there = lexicon.terms(text)
+    said = [(lexicon.terms(sentence), lexicon.denies(sentence)) for sentence in sentences(text)]
     found = []
     for fact in view.facts:
-        terms = terms_of(fact.model_copy(update={"keywords": ()}), lexicon)
-        if terms and len(terms & there) / len(terms) >= TOLD:
+        terms, denied = lexicon.terms(fact.text), lexicon.denies(fact.text)
+        if terms and any(
+            len(terms & there) / len(terms) >= TOLD and denied == denies for there, denies in said
+        ):
             found.append(fact.id)
     return found
 
@@ -99,7 +101,7 @@ def inspect(dialogue: Dialogue, case: PatientCase, lexicon: Lexicon | None = Non
             asked_for |= _asked_for(turn.text, view, lexicon)
         elif turn.speaker == "patient":
             found += _of_turn(turn.number, turn.text, said, question, case, lexicon)
-            released = turn.released or tuple(told_facts(turn.text, view, lexicon))
+            released = turn.released if turn.state else tuple(told_facts(turn.text, view, lexicon))
             opening = fold(turn.text) == fold(case.chief_complaint)
             unasked = [] if opening else [name for name in released if name not in asked_for]
             found += [Violation(turn.number, "unasked", name) for name in unasked]

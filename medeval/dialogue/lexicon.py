@@ -36,6 +36,9 @@ class Lexicon(BaseModel):
     advice: tuple[str, ...]
     closing: tuple[str, ...]
     judging_words: tuple[str, ...] = ()
+    compounds: tuple[str, ...] = Field(
+        (), description="Several words that are one thing, such as blood pressure."
+    )
     concepts: Mapping[str, tuple[str, ...]] = Field(description="Concept -> words for it, lay and clinical.")
     phrases: Mapping[str, tuple[str, ...] | str] = Field(description="What the rule-based patient says.")
     role_flip: tuple[str, ...] = Field(description="Patterns of what only a doctor or a machine would say.")
@@ -91,12 +94,12 @@ class Lexicon(BaseModel):
 
     def terms(self, text: str) -> frozenset[str]:
         """What a text is about: stems of its content words, concepts in the place of their words."""
-        return frozenset(_term for _term in map(self._term, words(text)) if _term)
+        return frozenset(term for term in map(self._term, self._joined(text)) if term)
 
     def concept_terms(self, text: str) -> frozenset[str]:
         """The concepts alone, such as ``fever``."""
         return frozenset(
-            name for word in words(text) if (name := self._concept_of.get(stem(word))) is not None
+            name for word in self._joined(text) if (name := self._concept_of.get(stem(word))) is not None
         )
 
     def denies(self, sentence: str) -> bool:
@@ -120,6 +123,13 @@ class Lexicon(BaseModel):
     def topics_of(self, sentence: str) -> tuple[str, ...]:
         """Topics of one question, in the lexicon's order."""
         return tuple(name for name in self.topics if self.rules[name].matches(sentence))
+
+    def _joined(self, text: str) -> tuple[str, ...]:
+        """The words, compounds as one."""
+        folded = fold(text)
+        for compound in self.compounds:
+            folded = folded.replace(compound, compound.replace(" ", ""))
+        return words(folded)
 
     def _term(self, word: str) -> str:
         if word in self._stop or (word.isascii() and len(word) < 3 and not word.isdigit()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -13,12 +14,13 @@ from medeval.engine.plan import Plan, PlannedCell
 from medeval.report import Section, write_report
 from medeval.runs.files import attempt, write_json
 from medeval.runs.folder import RunFolder, UnitName
+from medeval.runs.parts import read_part
 from medeval.runs.run import Run, join_cases, kept_outputs, read_records
 from medeval.statistics import Resamples, clusters, interval_text
 from medeval.tasks.base import Task
 from medeval.tasks.summary import CellEvidence, Evidence, Summary
 from medeval.tasks.summary_views import score_table
-from medeval.types import CaseFailure, Key, RunError, nearest
+from medeval.types import CaseFailure, Key, RunError, Status, nearest
 from medeval.types.views import Column, GalleryItem, Picture, Table
 
 FAILURES_SHOWN = 50
@@ -26,16 +28,45 @@ FAILURES_SHOWN = 50
 
 def finish(plan: Plan, folder: RunFolder, report: bool) -> None:
     """Write summary.json and, if asked, report.html. Both are made from what is in the folder alone."""
+    failed = _Failed()
     summaries = [
-        (task, task.summarize(_evidence(plan, folder, task))) for task in plan.suite.tasks if _has(plan, task)
+        (task, task.summarize(_evidence(plan, folder, task, failed)))
+        for task in plan.suite.tasks
+        if _has(plan, task)
     ]
-    write_json(folder.path / "summary.json", _summary(plan, summaries))
+    write_json(folder.path / "summary.json", _summary(plan, summaries, failed))
     if report:
         title = f"{plan.suite.name}: evaluation report"
-        sections = _sections(plan, folder, summaries)
+        sections = _sections(plan, summaries, failed)
         pictures = _Pictures(plan, folder)
         path = folder.path / "report.html"
         attempt(lambda: write_report(path, title, sections, _meta(plan, folder), pictures.draw), path)
+
+
+class _Failed:
+    """Failed records by task, dataset, model, status, case and error; taken as the records pass by."""
+
+    def __init__(self) -> None:
+        self._cells: dict[tuple[str, ...], Counter[tuple[str, ...]]] = {}
+
+    def see(self, cell: CellEvidence, task: str) -> None:
+        """All failures of a cell; seen twice they count once."""
+        frame = cell.frame[cell.frame["status"].isin([str(status) for status in Status if status.failed])]
+        rows = frame[["task", "dataset", "model", "status", "case", "error"]].fillna("")
+        self._cells[task, cell.dataset, cell.model, cell.arm] = Counter(
+            rows.itertuples(index=False, name=None)
+        )
+
+    def counts(self) -> Counter[tuple[str, ...]]:
+        """Failure -> number of its records."""
+        return sum(self._cells.values(), Counter())
+
+    def by_status(self) -> dict[str, int]:
+        """Status -> number of records."""
+        found: Counter[str] = Counter()
+        for row, count in self.counts().items():
+            found[row[3]] += count
+        return dict(sorted(found.items()))
 
 
 def tables(run: Run, by: str = "") -> list[Table]:
@@ -55,19 +86,14 @@ def tables(run: Run, by: str = "") -> list[Table]:
 
 def failures(run: Run) -> int:
     """Number of failed records of the cells that the run's suite names now, whoever's failure it was."""
-    rows = {
-        (row["task"], row["dataset"], row["model"], row["arm"], row["prompt"]): sum(row["failed"].values())
-        for row in run.summary()["scores"]
-        if not row["by"] and "curve" not in row
-    }
-    return sum(rows.values())
+    return sum(run.summary()["failed_records"].values())
 
 
 def _has(plan: Plan, task: Task) -> bool:
     return any(planned.cell.task is task for planned in plan.cells)
 
 
-def _evidence(plan: Plan, folder: RunFolder, task: Task) -> Evidence:
+def _evidence(plan: Plan, folder: RunFolder, task: Task, failed: _Failed) -> Evidence:
     @cache
     def resamples(dataset: str) -> Resamples:
         index = plan.datasets[dataset].index
@@ -85,12 +111,15 @@ def _evidence(plan: Plan, folder: RunFolder, task: Task) -> Evidence:
             paths = [folder.part("records", unit) for planned in group for unit in planned.units]
             frame = read_records([path for path in paths if path.exists()])
             if len(frame):
-                yield CellEvidence(dataset, model, arm, group[0].baseline, join_cases(frame, folder))
+                joined, unit = join_cases(frame, folder), plan.length_unit(dataset)
+                cell = CellEvidence(dataset, model, arm, group[0].baseline, joined, unit)
+                failed.see(cell, task.label)
+                yield cell
 
     return Evidence(load, resamples)
 
 
-def _summary(plan: Plan, summaries: Sequence[tuple[Task, Summary]]) -> dict[str, Any]:
+def _summary(plan: Plan, summaries: Sequence[tuple[Task, Summary]], failed: _Failed) -> dict[str, Any]:
     """A function of the records, the suite and the version alone: no clock, no machine, no order of work."""
     return {
         "medeval": package_version(),
@@ -99,6 +128,7 @@ def _summary(plan: Plan, summaries: Sequence[tuple[Task, Summary]]) -> dict[str,
             name: {"cases": len(data.index), "patients_known": data.index.patients_known}
             for name, data in plan.datasets.items()
         },
+        "failed_records": failed.by_status(),
         "scores": [_finite(row) for _, summary in summaries for row in summary.scores],
     }
 
@@ -115,7 +145,7 @@ def _finite(value: Any) -> Any:
 # -- the report -------------------------------------------------------------------------------------------------
 
 
-def _sections(plan: Plan, folder: RunFolder, summaries: Sequence[tuple[Task, Summary]]) -> list[Section]:
+def _sections(plan: Plan, summaries: Sequence[tuple[Task, Summary]], failed: _Failed) -> list[Section]:
     rows = [row for _, summary in summaries for row in summary.scores]
     overview = overview_tables(rows)
     sections = [Section("Scores", overview, _score_text(plan, rows))] if overview else []
@@ -125,7 +155,7 @@ def _sections(plan: Plan, folder: RunFolder, summaries: Sequence[tuple[Task, Sum
             "This task reads labels of the data that it adapts to or trains on." if task.uses_labels else ""
         )
         sections.append(Section(task.label, views, note))
-    sections.append(Section("Failures", [_failure_table(plan, folder)]))
+    sections.append(Section("Failures", [_failure_table(failed)]))
     sections.append(Section("Methods", [], _methods(summaries)))
     return sections
 
@@ -156,29 +186,14 @@ def _score_text(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(lines)
 
 
-def _failure_table(plan: Plan, folder: RunFolder) -> Table:
-    counts: dict[tuple[str, ...], int] = {}
-    for planned in plan.cells:
-        for unit in planned.units:
-            path = folder.part("records", unit)
-            if path.exists():
-                for row in _failed_rows(path):
-                    counts[row] = counts.get(row, 0) + 1
+def _failure_table(failed: _Failed) -> Table:
     names = ("task", "dataset", "model", "status", "case", "error")
-    rows = [{**dict(zip(names, row, strict=True)), "records": count} for row, count in sorted(counts.items())]
+    counts = sorted(failed.counts().items())
+    rows = [{**dict(zip(names, row, strict=True)), "records": count} for row, count in counts]
     columns = [*(Column(name) for name in names), Column("records", kind="integer")]
     more = len(rows) - FAILURES_SHOWN
     note = f"{more} more in the records" if more > 0 else ("" if rows else "No case failed.")
     return Table("Failed cases and their causes", columns, rows[:FAILURES_SHOWN], note)
-
-
-def _failed_rows(path: Any) -> Iterator[tuple[str, ...]]:
-    from medeval.runs.parts import read_part
-    from medeval.types import Status
-
-    for row in read_part(path, ["task", "dataset", "model", "status", "case", "error"]).to_pylist():
-        if Status(row["status"]).failed:
-            yield tuple(str(value or "") for value in row.values())
 
 
 def _methods(summaries: Sequence[tuple[Task, Summary]]) -> str:
@@ -253,8 +268,6 @@ class _Pictures:
         path = self._folder.part("records", unit)
         if not path.exists():
             return False
-        from medeval.runs.parts import read_part
-
         rows = read_part(path, ["case", "structure", "prompt", "round", "sample"]).to_pylist()
         wanted = {"case": item.case_id, **item.key._asdict()}
         return wanted in rows

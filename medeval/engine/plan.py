@@ -17,7 +17,7 @@ from medeval.runs.folder import UnitName
 from medeval.suite import Cell, Suite
 from medeval.tasks.base import Task, fingerprint_of
 from medeval.tasks.summary import columns_of
-from medeval.types import RunError, SuiteError, digest, nearest
+from medeval.types import Image, RunError, SuiteError, digest, nearest
 
 ADAPTERS = "medeval.adapters"
 DATASETS = "medeval.datasets"
@@ -91,12 +91,13 @@ class PlannedCell:
 class FirstCase:
     """What a dataset's first case tells of all. names: what its inputs and reference hold, None when it cannot be read.
 
-    ndim, voxels: of its image, None and 0 where it has none. structures: how many its reference holds, at least 1.
+    ndim, voxels, unit: of its image, None, 0 and mm where it has none. structures: how many its reference holds, at least 1.
     """
 
     names: frozenset[str] | None = None
     ndim: int | None = None
     voxels: int = 0
+    unit: str = "mm"
     structures: int = 1
 
 
@@ -243,6 +244,10 @@ class Plan:
         """The model itself. Raises whatever its constructor raises."""
         return build(self.classes[name], self.suite.model_specs[name].options, self.suite.base)
 
+    def length_unit(self, dataset: str) -> str:
+        """mm, or px where the images carry no spacing."""
+        return self._first[dataset].unit
+
     def calls(self, planned: PlannedCell) -> int:
         """Model calls that the cell's units will cost (an estimate where structures are known only after reading)."""
         data = self.datasets[planned.cell.dataset]
@@ -267,11 +272,9 @@ def _first_case(dataset: Dataset) -> FirstCase:
     image, structures = case.inputs.get("image"), case.reference.get("structures")
     known = dataset.index[0].structures
     count = len(known) or (len(structures.present()) if structures is not None else 1)
-    return FirstCase(names, getattr(image, "ndim", None), _voxels(image), max(1, count))
-
-
-def _voxels(image: Any) -> int:
-    return math.prod(image.grid.shape) if hasattr(image, "grid") else 0
+    if not isinstance(image, Image):
+        return FirstCase(names, structures=max(1, count))
+    return FirstCase(names, image.ndim, math.prod(image.grid.shape), image.grid.unit, max(1, count))
 
 
 def _path_identity(path: Path) -> str:

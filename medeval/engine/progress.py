@@ -63,7 +63,7 @@ class Plain:
                 self.note(f"{label}: {finished}/{total} ({rate:.2f}/s, {left:.0f} s left){_failures(failed)}")
 
         kept = f", {done} kept from before" if done else ""
-        self.note(f"{label}: {total} units{kept}")
+        self.note(f"{label}: {total} unit{'s' * (total != 1)}{kept}")
         yield advance
         if finished > done:
             self.note(f"{label}: done in {time.monotonic() - begin:.1f} s{_failures(failed)}")

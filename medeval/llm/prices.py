@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from medeval.llm.replies import Usage
-from medeval.plugins import complaints
+from medeval.plugins import OptionsError, complaints
 from medeval.types import UserError
 
 
@@ -69,8 +69,7 @@ class Prices(BaseModel):
         try:
             return Prices.model_validate(data)
         except ValidationError as error:
-            told = [f"{'.'.join(map(str, path))}: {text}" for path, text in complaints(error, data, Prices)]
-            raise UserError(f"{where}: {'; '.join(told)}") from None
+            raise UserError(f"{where}: {OptionsError(complaints(error, data, Prices))}") from None
 
     def find(self, model: str) -> Price | None:
         """The model's price: its own name first, then the longest pattern that fits; None where there is none."""

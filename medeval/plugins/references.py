@@ -120,5 +120,11 @@ def _distribution_of(package: str) -> Distribution | None:
 
 
 def _editable(found: Distribution) -> bool:
+    """True when its files may change without its version: an editable install, or a source tree on the path.
+
+    A source tree's ``egg-info`` lists its SOURCES; it is found in the place of the installed one when one works in that tree.
+    """
+    if found.read_text("SOURCES.txt") is not None:
+        return True
     text = found.read_text("direct_url.json")
     return bool(text and json.loads(text).get("dir_info", {}).get("editable"))

@@ -31,7 +31,6 @@ class Paired:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     patients: list[dict[str, Any]] = field(default_factory=list)
-    histories: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
 
 
 def summarize_adaptation(task: DomainAdaptation, evidence: Evidence) -> Summary:
@@ -66,10 +65,9 @@ def _against(
         if not metric.linear:
             continue
         pairs = paired_values(task, metric, before, after)
-        gain = paired_difference(
-            metric, *(Sample({"value": v}, pairs.patients, pairs.groups(task.average)) for v in (pairs.after, pairs.before)),
-            resamples, average=task.average,
-        )  # fmt: skip
+        groups = pairs.groups(task.average)
+        after_, before_ = (Sample({"value": v}, pairs.patients, groups) for v in (pairs.after, pairs.before))
+        gain = paired_difference(metric, after_, before_, resamples, average=task.average)
         base = scorer.metric_row(metric, "", "", {}, gain)
         rows.append(
             {**base, **_plain(len(pairs.after)), "metric": f"gain in {metric.name}", "definition": _GAIN}
@@ -163,14 +161,15 @@ def _forgotten(
             continue
         column = statistic_column(metric.name, "value")
         frame = cell.frame[cell.frame[column].notna()]
-        by_round = {int(number): part for number, part in frame.groupby("round")}
+        rounds = frame["round"].to_numpy(np.int64)
+        by_round = {int(number): frame[rounds == number] for number in np.unique(rounds)}
         if len(by_round) < 2:
             continue
         last = max(by_round)
         sign = 1 if metric.direction == "higher" else -1
         best = max((n for n in by_round if n != last), key=lambda n: sign * by_round[n][column].mean())
-        samples = [_sample(by_round[n], column, task.average) for n in (best, last)]
-        lost = paired_difference(metric, *samples, resamples, average=task.average)
+        first, final = (_sample(by_round[n], column, task.average) for n in (best, last))
+        lost = paired_difference(metric, first, final, resamples, average=task.average)
         row = scorer.metric_row(metric, "", "", {}, lost)
         text = f"score after domain {best}, the best before the last, less the score after the last"
         rows.append({**row, **_plain(len(by_round[last])), "metric": f"forgotten {metric.name}", "definition": text,

@@ -122,6 +122,11 @@ class Task(BaseModel, ABC):
         return tuple(get_metric(name) for name in self.metrics)
 
     @property
+    def prompt_order(self) -> tuple[str, ...]:
+        """Prompt labels in the order in which tables show them; a label that is not named comes after these."""
+        return ()
+
+    @property
     def label(self) -> str:
         """The entry's name in records and tables."""
         return self.name or self.task

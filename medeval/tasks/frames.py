@@ -27,7 +27,10 @@ def framed(case: Case, size: int) -> Case:
         return case
     stretched = np.stack([stretch(channel, size) for channel in image.array])
     grid = Grid((size, size), (1.0, 1.0), unit="px")
-    reference: dict[str, Any] = {**case.reference, "structures": _structures(case.reference["structures"], size)}
+    reference: dict[str, Any] = {
+        **case.reference,
+        "structures": _structures(case.reference["structures"], size),
+    }
     return replace(case, inputs={**case.inputs, "image": Image(stretched, grid)}, reference=reference)
 
 

@@ -64,7 +64,9 @@ def with_preset(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; {nearest(str(name), PRESETS)}")
     fixed = PRESETS[name]
-    clash = sorted(key for key in given if key not in FREE and given[key] != fixed.get(key, defaults.get(key)))
+    clash = sorted(
+        key for key in given if key not in FREE and given[key] != fixed.get(key, defaults.get(key))
+    )
     if clash:
         raise ValueError(
             f"preset {name!r} fixes {', '.join(clash)}: a changed protocol is not the published one. Leave it out, or leave "

@@ -70,12 +70,17 @@ class PromptedSegmentation(Task):
     click_rule: str = Field(
         "centre-of-largest-error", description="Where the simulated user clicks; see docs/prompts.md."
     )
-    box_rule: BoxRule = Field("whole", description="A box around the whole structure, or its largest component.")
+    box_rule: BoxRule = Field(
+        "whole", description="A box around the whole structure, or its largest component."
+    )
     point_rule: PointRule = Field(
-        "on-structure", description="N points drawn at once: all on the structure, or half of them as SAM-Med2D."
+        "on-structure",
+        description="N points drawn at once: all on the structure, or half of them as SAM-Med2D.",
     )
     frame: int | None = Field(
-        None, ge=16, description="Stretch images that reach this size to a square of it, as SAM-Med2D does to 256."
+        None,
+        ge=16,
+        description="Stretch images that reach this size to a square of it, as SAM-Med2D does to 256.",
     )
     structures: tuple[str, ...] | None = Field(None, description="Only these structures; default: all.")
     decimals: int | None = Field(
@@ -104,7 +109,9 @@ class PromptedSegmentation(Task):
     def _fill_preset(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        plain = {name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()}
+        plain = {
+            name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()
+        }
         return with_preset(given, plain)
 
     @field_validator("prompts")
@@ -130,6 +137,11 @@ class PromptedSegmentation(Task):
             if not issubclass(ClickCurve, metric.pair):
                 raise ValueError(f"{name!r} is no metric of a click session; noc@90, nof@90 or auc_dice is")
         return names
+
+    @property
+    def prompt_order(self) -> tuple[str, ...]:
+        """As the suite writes them."""
+        return self.prompts
 
     @cached_property
     def settings(self) -> tuple[PromptSetting, ...]:

@@ -34,6 +34,7 @@ class CellEvidence:
 
     frame: one row a record; columns are those of ``runs.parts.record_schema`` plus ``patient`` (None where unknown) and
         the metadata (a metadata name that a record column has already is left out).
+    length_unit: "mm", or "px" where the images carry no spacing.
     """
 
     dataset: str
@@ -41,6 +42,7 @@ class CellEvidence:
     arm: str
     baseline: bool
     frame: pd.DataFrame
+    length_unit: str = "mm"
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +160,11 @@ class CellScorer:
         return rows + [self._pick("failed", int(record), metric) for record in failed[:1]]
 
     def by_prompt(self, members: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.int64]]]:
-        """(prompt, its rows) in order of first appearance; absent structures left out."""
+        """(prompt, its rows) in the task's own order of prompts; absent structures left out."""
         members = members[self._owed[members]]
         prompts = self.column("prompt")[members]
-        for prompt in dict.fromkeys(prompts):
+        there = dict.fromkeys(prompts)
+        for prompt in dict.fromkeys([*(p for p in self.task.prompt_order if p in there), *there]):
             yield str(prompt), members[prompts == prompt]
 
     def estimate(
@@ -214,10 +217,15 @@ class CellScorer:
             **self.base(prompt, by, group),
             "metric": metric.name,
             "direction": metric.direction,
-            "unit": metric.unit,
+            "unit": self._unit(metric),
             "definition": metric.definition or metric.source,
             **found.as_dict(),
         }
+
+    def _unit(self, metric: Metric) -> str:
+        """The metric's unit on these images: pictures without spacing are measured in pixels."""
+        in_pixels = {"mm": "px", "ml": "1000 px"} if self.cell.length_unit == "px" else {}
+        return in_pixels.get(metric.unit, metric.unit)
 
     def _row(
         self, metric: Metric, prompt: str, by: str, group: Mapping[str, Any], members: NDArray[np.int64]
@@ -229,7 +237,7 @@ class CellScorer:
 
     def _pick(self, rank: str, record: int, metric: Metric) -> dict[str, Any]:
         row = self.cell.frame.iloc[record]
-        unit = f" {metric.unit}" if metric.unit else ""
+        unit = f" {self._unit(metric)}" if metric.unit else ""
         return {
             **self.base(str(row["prompt"]), "", {}),
             "round": int(row["round"]),

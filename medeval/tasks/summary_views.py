@@ -47,9 +47,11 @@ def score_table(title: str, rows: Sequence[Row], ladder: str = "") -> Table:
     groups = list(dict.fromkeys(name for row in rows for name in row["group"]))
     prompted = any(row["prompt"] for row in rows)
     armed = any(row["arm"] for row in rows)
+    several = len({row["task"] for row in rows}) > 1
     columns = [
         *(Column(name) for name in groups),
         Column("model"),
+        *([Column("task")] if several else []),
         *([Column("arm")] if armed else []),
         *([Column("prompt", "prompt (from ground truth)" if ladder else "prompt")] if prompted else []),
         *(_metric_column(name, row) for name, row in metrics.items()),
@@ -65,7 +67,7 @@ def score_table(title: str, rows: Sequence[Row], ladder: str = "") -> Table:
     ]
     lines: dict[tuple, dict[str, Any]] = {}
     for row in rows:
-        identity = (*row["group"].values(), row["model"], row["arm"], row["prompt"])
+        identity = (*row["group"].values(), row["task"], row["model"], row["arm"], row["prompt"])
         line = lines.setdefault(identity, _line(row))
         line[row["metric"]] = _cell(row)
         _add_counts(line, row)
@@ -86,6 +88,7 @@ def _line(row: Row) -> dict[str, Any]:
     return {
         **{name: str(value) for name, value in row["group"].items()},
         "model": row["model"],
+        "task": row["task"],
         "arm": row["arm"],
         "prompt": row["prompt"] or "none",
         "n": row["n"],

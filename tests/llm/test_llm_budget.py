@@ -17,7 +17,7 @@ def outcomes(run, block, budget, count=20, folder=None, role="doctor", at_once=F
     async def job():
         async with Harness(HarnessSettings(budget=budget, **settings), folder) as harness:
             chat = harness.chat(block, role=role)
-            asks = [lambda i=i: chat.ask([user(f"{i}")]) for i in range(count)]
+            asks = [lambda i=i: chat.ask([user(f"{i:<80}")]) for i in range(count)]
             if at_once:
                 return await asyncio.gather(*(ask() for ask in asks), return_exceptions=True), harness
             return [(await asyncio.gather(ask(), return_exceptions=True))[0] for ask in asks], harness
@@ -25,7 +25,7 @@ def outcomes(run, block, budget, count=20, folder=None, role="doctor", at_once=F
     return run(job)
 
 
-@pytest.fixture()
+@pytest.fixture
 def block(server, openai_block):
     server.on("m", lambda call: reply("good"))  # 25 tokens
     return openai_block("m", max_tokens=10, limits={"connections": 64, "start": 64})
@@ -34,7 +34,10 @@ def block(server, openai_block):
 @pytest.mark.parametrize("limit", [Limit(calls=0), Limit(tokens=0)])
 def test_a_budget_of_zero_sends_nothing(run, server, block, limit):
     got, _ = outcomes(run, block, limit, 3)
-    assert all(isinstance(failure, BudgetSpent) and failure.status is Status.BUDGET and failure.stops_run for failure in got)
+    assert all(
+        isinstance(failure, BudgetSpent) and failure.status is Status.BUDGET and failure.stops_run
+        for failure in got
+    )
     assert server.calls["m"] == 0
 
 
@@ -69,7 +72,7 @@ PRICES = "currency: EUR\nas_of: 2026-01-31\nmodels:\n  m: {input: 100000, output
 
 def test_money_is_counted_from_the_price_table(run, server, block, tmp_path):
     (tmp_path / "prices.yaml").write_text(PRICES)
-    got, harness = outcomes(run, block, Limit(cost=10.0), prices=tmp_path / "prices.yaml")
+    got, harness = outcomes(run, block, Limit(cost=11.0), prices=tmp_path / "prices.yaml")
     assert got[0].cost == pytest.approx(3.0)
     assert server.calls["m"] == 3
     assert "9.00 EUR" in harness.line()
@@ -133,7 +136,7 @@ def test_cached_input_has_its_own_price():
         ("models: {m: {input: -1, output: 1}}", "models.m.input"),
         ("models: {m: {inptu: 1, output: 1}}", "did you mean 'input'"),
         ("models: [", "no YAML"),
-        ("- 1", "prices"),
+        ("- 1", "expected a mapping"),
     ],
 )
 def test_a_wrong_price_table_names_file_and_key(tmp_path, text, told):

@@ -25,7 +25,7 @@ def calls(run, block, folder, mode="read-write", texts=("hi",), **settings):
     return run(job)
 
 
-@pytest.fixture()
+@pytest.fixture
 def counting(server, openai_block):
     server.on("m", lambda call: reply(f"answer {call.number}"))
     return openai_block("m")
@@ -115,7 +115,9 @@ def test_a_file_that_is_no_cache_is_told(run, counting, tmp_path):
         calls(run, counting, tmp_path)
 
 
-def test_a_cache_that_cannot_be_written_ends_the_call_and_nobody_waits_for_ever(run, counting, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_ends_the_call_and_nobody_waits_for_ever(
+    run, counting, tmp_path, monkeypatch
+):
     def full(self, kept):
         list(kept)
         raise RunError("the chat cache cannot be written: database or disk is full")
@@ -158,7 +160,9 @@ def test_the_first_of_two_replies_to_one_key_stays(tmp_path):
 
 def test_every_exchange_is_logged_with_the_servers_own_words(run, counting, tmp_path):
     calls(run, counting, tmp_path, texts=["one 😀", "two\0"])
-    lines = [json.loads(line) for line in (tmp_path / "exchanges.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "exchanges.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert [line["request"]["messages"][0]["content"] for line in lines] == ["one 😀", "two\0"]
     assert lines[0]["reply"]["raw"]["choices"][0]["message"]["content"] == "answer 0"
 

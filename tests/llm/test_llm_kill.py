@@ -11,7 +11,7 @@ import pytest
 from mock_server import reply
 
 SCRIPT = Path(__file__).parent / "killed_dialogues.py"
-DIALOGUES, TURNS, KILLS = 6, 5, 5
+DIALOGUES, TURNS, KILLS = 6, 5, 4
 
 
 def answer(call):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from pydantic import SecretStr
+
 from medeval.llm.clients.base import Capabilities, ClientIdentity
 from medeval.llm.clients.completions import filtered_reply, finish_of, usage_of
 from medeval.llm.clients.failures import Filtered, classify
@@ -17,6 +19,7 @@ from medeval.llm.errors import Kind, TransportError
 from medeval.llm.messages import ToolCall, clean_text
 from medeval.llm.replies import Finish, Reply, Usage
 from medeval.llm.requests import ChatRequest, Form
+from medeval.llm.secrets import remember
 from medeval.plugins import resolve
 from medeval.types import UserError, digest
 
@@ -103,30 +106,42 @@ class LangChainClient:
             raise UserError(
                 "the client `langchain` needs langchain-core: `pip install 'medeval-bench[llm]'`"
             ) from None
-        by_import = ".py:" in self._reference or (
-            "." in self._reference.partition(":")[0] and ":" in self._reference
-        )
-        made = self._imported() if by_import else _init_chat_model(self._reference, self._options)
+        made = self._made(self._options)
+        retries = getattr(made, "max_retries", 0) != 0 and "max_retries" not in self._options
+        if retries and self._makes is not None:
+            made = self._made(
+                {**self._options, "max_retries": 0}
+            )  # clients are built with it: setting it later is too late
         if not isinstance(made, runnables.Runnable):
             raise UserError(
                 f"{self._reference}: expected a LangChain chat model or Runnable, got {type(made).__name__}"
             )
-        for attribute, value in (("max_retries", 0), ("cache", False)):
-            if hasattr(made, attribute):
-                setattr(made, attribute, value)
+        if hasattr(made, "cache"):
+            made.cache = False
+        _remember_keys(made)
         return made
 
-    def _imported(self) -> Any:
+    @cached_property
+    def _makes(self) -> Any:
+        """What makes the model of options; None where the reference is the model itself."""
+        module = self._reference.partition(":")[0]
+        if ":" not in self._reference or not ("." in module or "/" in module):
+            return lambda **options: _init_chat_model(self._reference, options)
         found = resolve("medeval.clients", self._reference)
-        is_maker = isinstance(found, type) or (callable(found) and not hasattr(found, "ainvoke"))
-        if not is_maker:
-            if self._options:
+        maker = isinstance(found, type) or (callable(found) and not hasattr(found, "ainvoke"))
+        return found if maker else None
+
+    def _made(self, options: dict[str, Any]) -> Any:
+        if self._makes is None:
+            if options:
                 raise UserError(
                     f"{self._reference} is an object, not a class or function: it takes no options"
                 )
-            return found
+            return resolve("medeval.clients", self._reference)
         try:
-            return found(**self._options)
+            return self._makes(**options)
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(f"{self._reference} cannot be built: {type(error).__name__}: {error}") from None
 
@@ -165,6 +180,14 @@ class LangChainClient:
         return sampling
 
 
+def _remember_keys(model: Any) -> None:
+    """Redact the keys that LangChain has read from the environment, as our own are."""
+    for name in getattr(type(model), "model_fields", {}):
+        value = getattr(model, name, None)
+        if isinstance(value, SecretStr):
+            remember(value.get_secret_value())
+
+
 def _init_chat_model(name: str, options: dict[str, Any]) -> Any:
     try:
         from langchain.chat_models import init_chat_model
@@ -172,10 +195,7 @@ def _init_chat_model(name: str, options: dict[str, Any]) -> Any:
         raise UserError(
             f"{name!r} is a name for init_chat_model, which is in the package `langchain`: pip install it"
         ) from None
-    try:
-        return init_chat_model(name, **options)
-    except Exception as error:
-        raise UserError(f"init_chat_model({name!r}): {type(error).__name__}: {error}") from None
+    return init_chat_model(name, **options)
 
 
 def _reply(answer: Any) -> Reply:

@@ -30,23 +30,24 @@ class Engine:
         return getattr(self.processor, "tokenizer", self.processor)
 
     def generate(self, requests: Sequence[ChatRequest], default_tokens: int) -> list[Reply | TransportError]:
-        """Replies to requests of one sampling. A prompt that does not fit the context is that request's failure alone."""
+        """Replies to requests of one sampling. A prompt that cannot be written or does not fit fails alone."""
         sampling = requests[0].sampling
+        failures = [self._unfit(request, sampling) for request in requests]
+        fitting = [request for request, failure in zip(requests, failures, strict=True) if failure is None]
         budget = sampling.max_tokens or default_tokens
-        encoded = [self._encode([request], sampling) for request in requests] if self.window else []
-        too_long = [
-            self.window is not None and e["input_ids"].shape[1] + 1 > self.window for e in encoded
-        ] or [False] * len(requests)
-        fitting = [request for request, long in zip(requests, too_long, strict=True) if not long]
         replies = iter(self._batch(fitting, sampling, budget) if fitting else ())
-        return [
-            TransportError(
-                Kind.CONTEXT_LENGTH, f"the prompt is longer than the model's context of {self.window} tokens"
-            )
-            if long
-            else next(replies)
-            for long in too_long
-        ]
+        return [next(replies) if failure is None else failure for failure in failures]
+
+    def _unfit(self, request: ChatRequest, sampling: Sampling) -> TransportError | None:
+        """Why a request cannot be generated from, or None."""
+        try:
+            length = self._encode([request], sampling)["input_ids"].shape[1]
+        except TransportError as error:
+            return error
+        if self.window is None or length < self.window:
+            return None
+        told = f"the prompt of {length} tokens does not fit the model's context of {self.window}"
+        return TransportError(Kind.CONTEXT_LENGTH, told)
 
     def _batch(self, requests: Sequence[ChatRequest], sampling: Sampling, budget: int) -> list[Reply]:
         import torch
@@ -58,7 +59,7 @@ class Engine:
         if sampling.seed is not None:
             torch.manual_seed(sampling.seed)
         with torch.inference_mode():
-            output = self.model.generate(**inputs, **self._options(sampling, max(1, budget)))
+            output = self.model.generate(**inputs, **self._options(sampling, max(1, budget), length))
         prompts = inputs["attention_mask"].sum(dim=1).tolist()
         rows = output[:, length:].tolist()
         return [
@@ -93,14 +94,14 @@ class Engine:
         parts = (message.content,) if isinstance(message.content, str) else message.content
         return {"role": message.role, "content": [_part(part) for part in parts]}
 
-    def _options(self, sampling: Sampling, budget: int) -> dict[str, Any]:
+    def _options(self, sampling: Sampling, budget: int, length: int) -> dict[str, Any]:
         drawn = bool(sampling.temperature)
         options: dict[str, Any] = {
             "max_new_tokens": budget, "do_sample": drawn, "pad_token_id": self.tokenizer.pad_token_id,
             "temperature": sampling.temperature if drawn else None, "top_p": sampling.top_p if drawn else None, "top_k": None,
         }  # fmt: skip
         if sampling.stop:
-            options |= {"stop_strings": list(sampling.stop), "tokenizer": self.tokenizer}
+            options["stopping_criteria"] = [_stop_at(self.tokenizer, sampling.stop, length)]
         return options
 
     def _reply(self, row: list[int], prompt: int, sampling: Sampling, batch: int) -> Reply:
@@ -120,6 +121,19 @@ class Engine:
         ends = self.tokenizer.eos_token_id if ends is None else ends
         padding = {self.tokenizer.pad_token_id} if self.tokenizer.pad_token_id is not None else set()
         return padding | ({ends} if isinstance(ends, int) else set(ends or ()))
+
+
+def _stop_at(tokenizer: Any, stops: Sequence[str], length: int) -> Any:
+    """Ends a row once its new text holds a stop text. transformers' own ``stop_strings`` fails on word-level vocabularies."""
+    import torch
+
+    window = max(len(stop) for stop in stops) + 8  # tokens that can hold a stop text: at least a letter each
+
+    def done(ids: Any, scores: Any, **_: Any) -> Any:
+        texts = tokenizer.batch_decode(ids[:, length:][:, -window:], skip_special_tokens=True)
+        return torch.tensor([any(stop in text for stop in stops) for text in texts], device=ids.device)
+
+    return done
 
 
 def load_engine(

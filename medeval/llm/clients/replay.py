@@ -23,7 +23,7 @@ class ReplayClient:
     """
 
     def __init__(self, recording: Path, model: str | None = None) -> None:
-        self._path = _exchanges(recording)
+        self._path = _exchanges(Path(recording))
         self._model = model
         self._lock = threading.Lock()
         self._index: dict[str, dict[str, tuple[int, int]]] | None = None

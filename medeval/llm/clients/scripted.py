@@ -35,7 +35,7 @@ from medeval.llm.errors import Kind, TransportError
 from medeval.llm.messages import ToolCall
 from medeval.llm.replies import Finish, Reply, Usage
 from medeval.llm.requests import ChatRequest
-from medeval.plugins import complaints, resolve
+from medeval.plugins import OptionsError, complaints, resolve
 from medeval.types import UserError, digest
 
 Said = str | dict[str, Any]
@@ -83,8 +83,7 @@ class Script(BaseModel):
         except OSError as error:
             raise UserError(f"script {path}: {error.strerror}") from None
         except ValidationError as error:
-            told = [f"{'.'.join(map(str, where))}: {text}" for where, text in complaints(error, data, Script)]
-            raise UserError(f"script {path}: {'; '.join(told)}") from None
+            raise UserError(f"script {path}: {OptionsError(complaints(error, data, Script))}") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise UserError(f"script {path}: no YAML: {error}") from None
 
@@ -184,8 +183,7 @@ def _inline(data: dict[str, Any]) -> Script:
     try:
         return Script.model_validate(data)
     except ValidationError as error:
-        told = [f"{'.'.join(map(str, where))}: {text}" for where, text in complaints(error, data, Script)]
-        raise UserError(f"scripted client: {'; '.join(told)}") from None
+        raise UserError(f"scripted client: {OptionsError(complaints(error, data, Script))}") from None
 
 
 def _reply(plain: Mapping[str, Any], request: ChatRequest, model: str) -> Reply:

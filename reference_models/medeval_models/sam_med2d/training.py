@@ -5,7 +5,7 @@ OpenGVLab/SAM-Med2D at bfd2b93, train.py and utils.py. A batch of images, each w
 1. prompt = box (shifted) or one point, each with probability 1/2; encoder (adapters only), prompt encoder and decoder learn;
 2. the embeddings are kept; ``clicks`` times: points uniform over the error, their number one of 1, 3, 5, 9, replace the
    last ones; the mask prompt is the sigmoid of the last logits; at one random step and at the last the mask prompt stands
-   alone; prompt encoder and decoder learn.
+   alone (with fewer than three steps at none); prompt encoder and decoder learn.
 
 Of three masks the one with the highest predicted IoU counts. What the released script does beside its own description
 (point embeddings and mask convolutions are never trained) is ``as_released``; by default they are trained, as described.
@@ -92,10 +92,10 @@ class InteractiveRecipe(Recipe):
     def _correct(
         self, embeddings: Tensor, targets: Tensor, found: Decoded, update: Callable[[Tensor], bool], last: float
     ) -> float:
-        alone = int(torch.randint(1, max(2, self._clicks - 1), ()))
+        alone = {int(torch.randint(1, max(2, self._clicks - 1), ())), self._clicks - 1}
         for number in range(self._clicks):
             clicked = error_points(found.logits, targets)
-            points = None if number in (alone, self._clicks - 1) else clicked
+            points = None if number in alone and self._clicks > 2 else clicked
             step = self._learn(embeddings, targets, update, points, None, found.logits.sigmoid(), not self._as_released)
             if step is None:
                 break

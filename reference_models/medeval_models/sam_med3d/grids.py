@@ -207,9 +207,10 @@ class VolumeGrid:
             first, second, way, _ = found[axis]
             low = values.take(np.searchsorted(needed[axis], first), axis)
             high = values.take(np.searchsorted(needed[axis], second), axis)
-            high -= low
-            high *= way.reshape([-1 if other == axis else 1 for other in range(3)])
-            values = low + high  # in this form a constant image stays exactly constant
+            with np.errstate(invalid="ignore"):  # infinities in the image are the caller's to judge
+                high -= low
+                high *= way.reshape([-1 if other == axis else 1 for other in range(3)])
+                values = low + high  # in this form a constant image stays exactly constant
         values[~_all(inside for *_, inside in found)] = outside
         return values
 
