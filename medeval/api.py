@@ -15,6 +15,7 @@ from medeval.engine.finish import failures, tables
 from medeval.engine.manifest import package_version
 from medeval.engine.plan import Plan, Shard
 from medeval.engine.progress import Progress
+from medeval.engine.published import published_tables
 from medeval.engine.run import RunOptions
 from medeval.engine.starters import starter
 from medeval.engine.training import train
@@ -23,7 +24,7 @@ from medeval.suite import Suite
 
 __all__ = [
     "Plan", "Run", "RunOptions", "Shard", "Suite", "describe", "evaluate", "evaluation_folder", "failures", "listing", "load_suite", "merge",
-    "package_version", "run", "score", "starter", "tables",
+    "package_version", "published_tables", "run", "score", "starter", "tables",
     "train",
 ]  # fmt: skip
 

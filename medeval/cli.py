@@ -175,11 +175,14 @@ def list_(
 def show(
     folder: Annotated[Path, typer.Argument(help="A run folder.")],
     by: Annotated[str, typer.Option(help="A group of the suite's `by`, for example `structure`.")] = "",
+    published: Annotated[str, typer.Option(help="Published figures to print below, for example `sam-med2d`.")] = "",
 ) -> None:
     """Print the score tables of a run."""
     from medeval import api
 
     _echo(api.tables(api.Run.open(folder), by))
+    if published:
+        _echo(api.published_tables(published))
 
 
 @app.command()

@@ -110,7 +110,9 @@ class Small:
         self.folder = folder
         (folder / "model.py").write_text(MODEL)
 
-    def pictures(self, name: str = "data", cases: int = 6, patients: int = 3, seed: int = 0) -> dict[str, Any]:
+    def pictures(
+        self, name: str = "data", cases: int = 6, patients: int = 3, seed: int = 0
+    ) -> dict[str, Any]:
         """Writes pictures with a disk (1) and a bar (2; in even cases only) and gives the dataset's entry."""
         from PIL import Image as Pil
 
@@ -158,7 +160,9 @@ class Small:
         """A model's entry."""
         return {"adapter": "model.py:Model", **options}
 
-    def run(self, suite: Path | str | Mapping[str, Any] = "suite.yaml", out: str = "run", **options: Any) -> Any:
+    def run(
+        self, suite: Path | str | Mapping[str, Any] = "suite.yaml", out: str = "run", **options: Any
+    ) -> Any:
         """Run inside this process; no report unless asked."""
         import medeval
         from medeval.api import RunOptions

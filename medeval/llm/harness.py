@@ -96,6 +96,7 @@ class Harness:
             role: Budget(role, _shared(limit, share), spent.get(role)) for role, limit in given.roles.items()
         }
         self._endpoints: dict[Any, Endpoint] = {}
+        self._models: dict[str, ChatModel] = {}
         self._base = base
 
     def chat(
@@ -113,7 +114,7 @@ class Harness:
         Raises ``UserError`` where a cost limit is set and the model has no price.
         """
         if not isinstance(model, ChatModel):
-            model = model_of(model) if isinstance(model, ChatClient) else open_model(model, self._base)
+            model = model_of(model) if isinstance(model, ChatClient) else self._opened(model)
         if model.client.capabilities.paid:
             self._need_price(model, role)
         return Chat(
@@ -146,6 +147,13 @@ class Harness:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def _opened(self, block: Mapping[str, Any]) -> ChatModel:
+        """The block's model; one block is opened once, however many units ask."""
+        key = json.dumps(block, sort_keys=True, default=str)
+        if key not in self._models:
+            self._models[key] = open_model(block, self._base)
+        return self._models[key]
 
     def _endpoint(self, model: ChatModel) -> Endpoint:
         key = (*model.client.identity.endpoint_key, model.keys.limits)

@@ -105,6 +105,17 @@ class ChatModel:
         return self.client.identity.model
 
     @property
+    def fingerprint(self) -> dict[str, Any]:
+        """Plain data on which replies depend: who answers, how replies are drawn and asked for; no limits, no secrets.
+
+        A LangChain model is built for it; the others load and send nothing.
+        """
+        asked = {
+            name: getattr(self.keys, name) for name in ("structured", "history", "system", "thinking_tags")
+        }
+        return {"client": self.client.identity.text, "sampling": self.keys.sampling.given(), **asked}
+
+    @property
     def forms(self) -> tuple[Form, ...]:
         """Ways to a structured reply, the block's own first."""
         forms = self.client.capabilities.forms

@@ -70,10 +70,26 @@ def test_pictures_without_spacing_are_measured_in_pixels(small):
 
 def test_evaluate_takes_several_metrics_after_one_flag(small):
     label_maps(small)
-    done = small.cli("evaluate", "guess", "truth", "--metrics", "dice", "hd95", "nsd@2mm", "--label", "disk=1", "--label", "bar=2")
+    done = small.cli(
+        "evaluate",
+        "guess",
+        "truth",
+        "--metrics",
+        "dice",
+        "hd95",
+        "nsd@2mm",
+        "--label",
+        "disk=1",
+        "--label",
+        "bar=2",
+    )
     assert done.returncode == 0, done.stderr
     run = medeval.Run.open("runs/evaluate-guess")
-    assert list(dict.fromkeys(row["metric"] for row in run.summary()["scores"])) == ["dice", "hd95", "nsd@2mm"]
+    assert list(dict.fromkeys(row["metric"] for row in run.summary()["scores"])) == [
+        "dice",
+        "hd95",
+        "nsd@2mm",
+    ]
     assert {row["group"]["structure"] for row in scores(run, by="structure")} == {"disk", "bar"}
     disk = scores(run, metric="dice", by="structure", group={"structure": "disk"})[0]
     assert (disk["value"], disk["n"]) == (1.0, 6)
@@ -105,7 +121,9 @@ def test_evaluate_lists_missing_and_extra_files_and_counts_the_missing_as_failur
 def test_evaluate_continues_after_a_kill_and_workers_change_nothing(small):
     label_maps(small, count=60)
     medeval.evaluate("guess", "truth", "whole", metrics=("dice", "hd95"))
-    command = small.command("evaluate", "guess", "truth", "-o", "killed", "--metrics", "dice", "hd95", "--workers", "2", "-q")
+    command = small.command(
+        "evaluate", "guess", "truth", "-o", "killed", "--metrics", "dice", "hd95", "--workers", "2", "-q"
+    )
     process = subprocess.Popen(command, cwd=small.folder, env=small.environment())
     deadline = time.monotonic() + 60
     while len(list((small.folder / "killed" / "records").glob("[!.]*"))) < 5 and time.monotonic() < deadline:
@@ -130,7 +148,11 @@ def test_init_writes_a_suite_that_runs(small):
         image, labels = picture(number)
         Pil.fromarray(image).save(root / "imagesTs" / f"c{number}_0000.png")
         Pil.fromarray(labels).save(root / "labelsTs" / f"c{number}.png")
-    description = {"channel_names": {"0": "x"}, "labels": {"background": 0, "disk": 1, "bar": 2}, "file_ending": ".png"}
+    description = {
+        "channel_names": {"0": "x"},
+        "labels": {"background": 0, "disk": 1, "bar": 2},
+        "file_ending": ".png",
+    }
     (root / "dataset.json").write_text(json.dumps(description))
     shutil.copytree(root / "labelsTs", small.folder / "outputs")
     done = small.cli("init", "nnunet", "Dataset001_Toy", "-f", "made.yaml", "--predictions", "outputs")
@@ -138,8 +160,14 @@ def test_init_writes_a_suite_that_runs(small):
     assert "medeval run made.yaml" in done.stdout
     done = small.cli("run", "made.yaml", "-o", "run", "--no-report")
     assert done.returncode == 0, done.stderr
-    assert {row["model"] for row in medeval.Run.open("run").summary()["scores"]} == {"box-as-mask", "region-growing", "outputs"}
-    assert small.cli("init", "nnunet", "Dataset001_Toy", "-f", "made.yaml").returncode == 2  # nothing is overwritten
+    assert {row["model"] for row in medeval.Run.open("run").summary()["scores"]} == {
+        "box-as-mask",
+        "region-growing",
+        "outputs",
+    }
+    assert (
+        small.cli("init", "nnunet", "Dataset001_Toy", "-f", "made.yaml").returncode == 2
+    )  # nothing is overwritten
 
 
 def test_a_registered_suite_and_the_schema_are_printed(small):
@@ -156,7 +184,18 @@ def test_a_totalsegmentator_folder_is_evaluated_from_either_level(small, shared)
     root = shared / "totalsegmentator_example"
     labels = str(root / "Dataset901_TotalSegCT" / "labelsTs")
     for predictions, out in (("predictions_fast/Dataset901_TotalSegCT", "a"), ("predictions_fast", "b")):
-        done = small.cli("evaluate", str(root / predictions), labels, "-o", out, "-q", "--metrics", "dice", "hd95", "nsd@2mm")
+        done = small.cli(
+            "evaluate",
+            str(root / predictions),
+            labels,
+            "-o",
+            out,
+            "-q",
+            "--metrics",
+            "dice",
+            "hd95",
+            "nsd@2mm",
+        )
         assert done.returncode == 0, done.stderr
     a, b = medeval.Run.open("a"), medeval.Run.open("b")
     assert a.summary()["scores"] == b.summary()["scores"]
@@ -172,9 +211,15 @@ def test_a_promptable_model_and_a_folder_of_predictions_stand_in_one_table(small
         datasets={"ct": {"format": "nnunet", "root": str(root / "Dataset901_TotalSegCT")}},
         models={
             "box": {"adapter": "box-as-mask"},
-            "fast": {"adapter": "predictions", "root": str(root / "predictions_fast" / "Dataset901_TotalSegCT")},
+            "fast": {
+                "adapter": "predictions",
+                "root": str(root / "predictions_fast" / "Dataset901_TotalSegCT"),
+            },
         },
-        tasks=[{"task": "prompted-segmentation", "metrics": metrics}, {"task": "segmentation", "metrics": metrics}],
+        tasks=[
+            {"task": "prompted-segmentation", "metrics": metrics},
+            {"task": "segmentation", "metrics": metrics},
+        ],
     )
     done = small.cli("run", "suite.yaml", "-o", "run", "--no-report", "--save-predictions")
     assert done.returncode == 0, done.stderr
@@ -197,19 +242,29 @@ def test_real_pictures_and_volumes_have_scores_by_modality_structure_and_both(sm
     total = shared / "totalsegmentator_example"
     small.suite(
         datasets={
-            "sa": {"format": "sa-med2d", "root": str(shared / "sa_med2d_demo"), "metadata": {"modality": "CT"}},
+            "sa": {
+                "format": "sa-med2d",
+                "root": str(shared / "sa_med2d_demo"),
+                "metadata": {"modality": "CT"},
+            },
             "ct": {"format": "nnunet", "root": str(total / "Dataset901_TotalSegCT")},
             "mr": {"format": "nnunet", "root": str(total / "Dataset902_TotalSegMR")},
         },
         models={"box": {"adapter": "box-as-mask"}},
-        tasks=[small.task(prompts=["box"], metrics=["dice"], by=["modality", "structure", "structure x modality"])],
+        tasks=[
+            small.task(
+                prompts=["box"], metrics=["dice"], by=["modality", "structure", "structure x modality"]
+            )
+        ],
     )
     assert small.cli("run", "suite.yaml", "-o", "run", "-q").returncode == 0
     run = medeval.Run.open("run")
     frame = run.records().query("status == 'ok'")
     assert frame.groupby("dataset").size().to_dict() == {"sa": 30, "ct": 41, "mr": 23}
     for dataset, structures in frame.groupby("dataset")["structure"]:
-        named = {row["group"]["structure"] for row in scores(run, dataset=dataset, by="structure") if row["n"]}
+        named = {
+            row["group"]["structure"] for row in scores(run, dataset=dataset, by="structure") if row["n"]
+        }
         assert named == {structure.partition("#")[0] for structure in structures}
     products = scores(run, dataset="mr", by="structure x modality")
     assert {row["group"]["modality"] for row in products} == {"MR"}

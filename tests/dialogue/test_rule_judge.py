@@ -1,6 +1,7 @@
 """The judge without a model: it ranks scripted doctors, and degradations lower only the items that they concern."""
 
 import asyncio
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_good_beats_curt_beats_unsafe_beats_mute_case_by_case(name, rubric):
         [s.total for s in table(cases_of(name), rubric, style=style)]
         for style in ("good", "curt", "unsafe", "mute")
     ]
-    for better, worse in zip(totals, totals[1:], strict=False):
+    for better, worse in pairwise(totals):
         assert min(np.subtract(better, worse)) > 0
         assert min(better) > max(worse)  # disjoint, whatever interval is drawn
     assert min(totals[0]) > 0.9
@@ -56,7 +57,7 @@ def test_good_beats_curt_beats_unsafe_beats_mute_case_by_case(name, rubric):
 def test_scores_fall_with_a_degradations_strength_and_only_on_the_items_it_concerns(name, degradation):
     cases = cases_of(name)
     steps = [table(cases, **{degradation: strength}) for strength in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    for milder, stronger in zip(steps, steps[1:], strict=False):
+    for milder, stronger in pairwise(steps):
         for before, after in zip(milder, stronger, strict=True):
             changed = {item for item in before.items if after.items.get(item) != before.items[item]}
             assert changed <= CONCERNS[degradation]

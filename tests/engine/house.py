@@ -95,7 +95,9 @@ class Interview(Task):
         history: list[str] = []
         for turn in range(self.turns):
             history.append(self._asks(case, turn, context))
-            history.append(await context.astep(f"{case.id}/{turn}", lambda: self._reply(model, case, history, context)))
+            history.append(
+                await context.astep(f"{case.id}/{turn}", lambda: self._reply(model, case, history, context))
+            )
         return history
 
     async def _reply(self, model, case, history, context):
@@ -181,7 +183,9 @@ class Screening(Task):
 
     def predict(self, model, cases, context):
         for case in cases:
-            yield Output(case.id, Key(), context.call(case.id, "score_of", model.score_of, case.inputs["number"]))
+            yield Output(
+                case.id, Key(), context.call(case.id, "score_of", model.score_of, case.inputs["number"])
+            )
 
     def score(self, case, output, context):
         pair = ScoredLabel(output.value, case.reference["label"])

@@ -146,7 +146,9 @@ def test_a_metric_without_any_value_in_a_part_is_read_with_the_others(small):
     volume(root / "labelsTs" / "case1.nii.gz", np.zeros((10, 9, 8), np.uint8))  # no structure at all
     task = {"task": "segmentation", "metrics": ["dice", "hd95"], "by": ["structure"]}
     suite = small.suite(
-        datasets={"vol": {"format": "nnunet", "root": "vol"}}, models={"none": {"adapter": "empty"}}, tasks=[task]
+        datasets={"vol": {"format": "nnunet", "root": "vol"}},
+        models={"none": {"adapter": "empty"}},
+        tasks=[task],
     )
     run = small.run(suite)
     frame = run.records()

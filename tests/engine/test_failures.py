@@ -29,7 +29,10 @@ def statuses(run):
 def others_are_fine(run):
     frame = run.records()
     frame = frame[frame["case"] != "p2-c02"]
-    return set(frame["status"]) <= {"ok", "carried", "undefined"} and frame.query("status == 'ok'")["dice"].notna().all()
+    return (
+        set(frame["status"]) <= {"ok", "carried", "undefined"}
+        and frame.query("status == 'ok'")["dice"].notna().all()
+    )
 
 
 # Two structures, box and three clicks: 8 records.
@@ -69,7 +72,9 @@ def test_one_structure_of_a_batch_fails_alone(small):
     bad = run.records().query("case == 'p2-c02'").set_index("structure")
     assert set(bad["status"]) == {"ok"}  # asked one by one, each has its one answer
     source = (small.folder / "model.py").read_text()
-    (small.folder / "model.py").write_text(source.replace("masks = [mask[:-1] for mask in masks]", "masks[0] = masks[0][:-1]"))
+    (small.folder / "model.py").write_text(
+        source.replace("masks = [mask[:-1] for mask in masks]", "masks[0] = masks[0][:-1]")
+    )
     run = small.run(spoiled(small, "shape", prompts=["box"]), out="shape")
     assert statuses(run) == {"model_failed": 2}  # alone each is first
 
@@ -132,7 +137,9 @@ def test_a_model_that_hangs_is_killed_and_the_others_are_fine(small, workers):
 def test_a_model_that_segfaults_fails_the_unit_and_the_run_goes_on(small):
     run = small.run(spoiled(small, "segfaults"), workers=2)
     assert statuses(run) == {"infrastructure": 8}
-    assert "the worker process died (exit code -11) while predicting, twice" in set(run.records()["error"].dropna())
+    assert "the worker process died (exit code -11) while predicting, twice" in set(
+        run.records()["error"].dropna()
+    )
     assert others_are_fine(run)
 
 
@@ -145,7 +152,13 @@ def test_slow_scoring_is_not_the_models_time(small):
         "        return super().score(case, output, context)\n"
     )
     task = small.task(task="slow.py:Slow", prompts=["5 clicks"], metrics=["dice"])
-    run = small.run(small.suite(datasets={"pics": small.pictures(cases=2)}, models={"mine": small.model(timeout=1.0)}, tasks=[task]))
+    run = small.run(
+        small.suite(
+            datasets={"pics": small.pictures(cases=2)},
+            models={"mine": small.model(timeout=1.0)},
+            tasks=[task],
+        )
+    )
     assert "timeout" not in set(run.records()["status"])
 
 

@@ -32,7 +32,11 @@ def test_killed_ten_times_and_continued_equals_the_unbroken_run(small, workers):
 
     command = ("run", "suite.yaml", "-o", "killed", "-q", "--no-report", "--workers", workers)
     for kill_at in KILLED_AT:
-        done = small.cli(*command, KILL_AT=str(kill_at)) if workers == "1" else killed_parent(small, command, kill_at)
+        done = (
+            small.cli(*command, KILL_AT=str(kill_at))
+            if workers == "1"
+            else killed_parent(small, command, kill_at)
+        )
         assert done.returncode == -signal.SIGKILL
     plant_damage(small, "killed")
     assert small.cli(*command).returncode == 0
@@ -43,7 +47,9 @@ def test_killed_ten_times_and_continued_equals_the_unbroken_run(small, workers):
     torn = 1  # the unit whose records and predictions are both torn, at most
     in_flight = IN_FLIGHT * int(workers)
     assert calls <= unbroken + A_UNIT * (in_flight * len(KILLED_AT) + torn)
-    assert unbroken + A_UNIT * (IN_FLIGHT * len(KILLED_AT) + torn) < unbroken + sum(KILLED_AT)  # starting over
+    assert unbroken + A_UNIT * (IN_FLIGHT * len(KILLED_AT) + torn) < unbroken + sum(
+        KILLED_AT
+    )  # starting over
 
 
 def killed_parent(small, command, kill_at):
@@ -54,7 +60,11 @@ def killed_parent(small, command, kill_at):
 
     before = len(small.calls())
     process = subprocess.Popen(
-        small.command(*command), cwd=small.folder, env=small.environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        small.command(*command),
+        cwd=small.folder,
+        env=small.environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     while len(small.calls()) < before + kill_at and process.poll() is None:
         time.sleep(0.002)

@@ -18,7 +18,11 @@ def without_order(run):
 def suite(small, **changes):
     models = {"mine": small.model(), "limited": small.model(tolerance=50, timeout=60)}
     data = small.pictures(cases=7)
-    return small.suite(datasets={"pics": {**data, **changes}}, models=models, tasks=[small.task(click_rule="random-in-error")])
+    return small.suite(
+        datasets={"pics": {**data, **changes}},
+        models=models,
+        tasks=[small.task(click_rule="random-in-error")],
+    )
 
 
 def test_workers_and_timeouts_change_nothing(small):
@@ -40,7 +44,9 @@ def test_the_batch_size_changes_no_prompt_and_no_score(small):
     single = small.run(small.suite(models={"mine": small.model()}, tasks=[task]), out="single").records()
     columns = ["case", "structure", "prompt", "round", "points", "dice"]
     whole = whole[(whole["model"] == "mine") & whole["case"].isin(single["case"])]
-    pd.testing.assert_frame_equal(whole[columns].reset_index(drop=True), single[columns].reset_index(drop=True))
+    pd.testing.assert_frame_equal(
+        whole[columns].reset_index(drop=True), single[columns].reset_index(drop=True)
+    )
 
 
 def test_the_name_of_a_model_is_not_in_its_clicks(small):

@@ -20,7 +20,13 @@ TURNS = 4
 
 def numbers(small, name, count=12, patients=4):
     rows = [
-        {"id": f"c{i:02d}", "patient": f"p{i % patients}", "site": "AB"[i % 2], "number": i, "label": int(i * 7 % 5 > 1)}
+        {
+            "id": f"c{i:02d}",
+            "patient": f"p{i % patients}",
+            "site": "AB"[i % 2],
+            "number": i,
+            "label": int(i * 7 % 5 > 1),
+        }
         for i in range(count)
     ]
     (small.folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -49,7 +55,10 @@ def test_many_dialogues_are_in_flight(small):
 def test_killed_in_the_middle_of_dialogues_no_finished_turn_is_asked_twice(small):
     suite(small, "Interview", "Talker", count=20)
     for kill_at in (7, 25, 13):
-        assert small.cli("run", "suite.yaml", "-o", "killed", "-q", KILL_AT=str(kill_at)).returncode == -signal.SIGKILL
+        assert (
+            small.cli("run", "suite.yaml", "-o", "killed", "-q", KILL_AT=str(kill_at)).returncode
+            == -signal.SIGKILL
+        )
     asked = len(small.calls())
     finished = sum(path.read_text().count("\n") for path in (small.folder / "killed" / "journal").iterdir())
     assert asked - finished <= 3 * 20  # what was on the way when the process was killed
@@ -66,7 +75,9 @@ def test_one_dialogue_that_fails_or_hangs_fails_alone(small):
     failed = run.records().query("status != 'ok'")
     assert failed[["case", "status"]].values.tolist() == [["c03", "model_failed"]]
     assert failed["error"].iloc[0] == "reply raised ConnectionError: line is dead"
-    run = small.run(suite(small, "Interview", "Talker", options={"fails": "hangs", "timeout": 1.0}), out="hangs")
+    run = small.run(
+        suite(small, "Interview", "Talker", options={"fails": "hangs", "timeout": 1.0}), out="hangs"
+    )
     failed = run.records().query("status != 'ok'")
     assert failed[["case", "status"]].values.tolist() == [["c03", "timeout"]]
     assert len(run.records()) == 12
@@ -108,7 +119,9 @@ def test_an_error_that_ends_the_run_leaves_the_event_loop_as_itself(small, monke
 
 
 def by_hand(frame):
-    positive, negative = (frame[frame["corpus_auroc.label"] == label]["corpus_auroc.score"] for label in (1, 0))
+    positive, negative = (
+        frame[frame["corpus_auroc.label"] == label]["corpus_auroc.score"] for label in (1, 0)
+    )
     pairs = [(a > b) + 0.5 * (a == b) for a in positive for b in negative]
     return sum(pairs) / len(pairs)
 
@@ -169,7 +182,9 @@ def test_models_and_data_that_do_not_fit_a_task_are_listed_and_not_run(small):
 
 def prepared_suite(small, task="Adapted", **fields):
     path = small.suite(
-        datasets={name: numbers(small, name, count) for name, count in (("target", 12), ("other", 6), ("source", 8))},
+        datasets={
+            name: numbers(small, name, count) for name, count in (("target", 12), ("other", 6), ("source", 8))
+        },
         models={"mine": {"adapter": f"{HOUSE}:Screener"}},
         tasks=[{"task": f"{HOUSE}:{task}", "source": "source", "datasets": ["target", "other"], **fields}],
     )
@@ -179,7 +194,10 @@ def prepared_suite(small, task="Adapted", **fields):
 def test_an_artifact_is_made_once_for_all_datasets_and_reused_on_resume(small):
     path = prepared_suite(small)
     run = small.run(path)
-    assert sorted(call for call in small.calls() if call.startswith("prepare")) == ["prepare plain", "prepare shifted"]
+    assert sorted(call for call in small.calls() if call.startswith("prepare")) == [
+        "prepare plain",
+        "prepare shifted",
+    ]
     assert set(run.records()["arm"]) == {"plain", "shifted"}
     assert {row["arm"] for row in scores(run, by="")} == {"plain", "shifted"}
     means = run.records().groupby(["dataset", "arm"])["corpus_auroc.score"].mean()

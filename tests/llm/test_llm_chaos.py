@@ -420,11 +420,11 @@ def test_nothing_is_left_open_when_the_loop_ends(server, openai_block, recwarn):
 
 
 def test_the_progress_line_tells_what_waits_and_why(server, openai_block, run):
-    server.on("m", lambda call: status(500) if call.number == 0 else reply("good"))
+    server.on("m", at_first(status(500, headers={"retry-after": "0.3"})))
 
     async def job():
         async with Harness() as harness:
-            chat = harness.chat(openai_block("m", limits={"backoff": 0.4}))
+            chat = harness.chat(openai_block("m"))
             task = asyncio.create_task(chat.ask([user("hi")]))
             lines = set()
             while not task.done():

@@ -1,5 +1,7 @@
 """A tiny model with random weights, made here: no hub, no download."""
 
+# ruff: noqa: E402
+
 import asyncio
 
 import numpy as np

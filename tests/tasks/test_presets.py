@@ -74,7 +74,12 @@ def test_an_answer_of_the_frame_comes_back_on_the_images_grid():
 
 def test_the_preset_is_the_published_protocol():
     task = PromptedSegmentation(preset="sam-med2d", metrics=("hd95",))
-    assert (task.frame, task.box_rule, task.point_rule, task.decimals) == (256, "largest-component", "sam-med2d", 4)
+    assert (task.frame, task.box_rule, task.point_rule, task.decimals) == (
+        256,
+        "largest-component",
+        "sam-med2d",
+        4,
+    )
     assert task.metrics == ("dice:empty=1", "iou:empty=1", "hd95")
 
 

@@ -47,7 +47,9 @@ class Recording:
         if self._answers is not None:
             return self._answers(prompt)
         mask = np.zeros(SHAPE, bool)
-        for point, label in zip(*((prompt.points, prompt.labels) if prompt.points is not None else ([], [])), strict=True):
+        for point, label in zip(
+            *((prompt.points, prompt.labels) if prompt.points is not None else ([], [])), strict=True
+        ):
             mask[tuple(point)] = bool(label)
         return mask
 
@@ -196,7 +198,11 @@ def test_a_session_that_is_right_is_carried_and_not_asked_again():
     assert status["liver", 1] == Status.OK
     assert status["liver", 2] == status["liver", 3] == Status.CARRIED
     assert status["spleen", 3] == Status.OK
-    assert [[p.structure for p in batch] for batch in model.asked] == [["liver", "spleen"], ["spleen"], ["spleen"]]
+    assert [[p.structure for p in batch] for batch in model.asked] == [
+        ["liver", "spleen"],
+        ["spleen"],
+        ["spleen"],
+    ]
     carried = events[next(k for k in events if k[:3] == ("liver", "3 clicks", 3))]
     assert np.array_equal(carried.value.mask, labels().mask("liver"))
 
@@ -234,7 +240,9 @@ def test_a_model_may_use_its_buffer_again():
         return buffer
 
     events = outputs(ask(Recording(answers=answer), "3 clicks"))
-    sizes = {key.round: int(event.value.mask.sum()) for key, event in events.items() if key.structure == "liver"}
+    sizes = {
+        key.round: int(event.value.mask.sum()) for key, event in events.items() if key.structure == "liver"
+    }
     assert sizes == {1: 5, 2: 10, 3: 15}
 
 
@@ -248,7 +256,9 @@ def test_randomness_is_of_seed_case_and_structure_alone():
     assert drawn(Recording(prompts=("points", "box"))) == base
     assert drawn(Recording(), order=(1, 0)) == base
     assert drawn(Recording(), batch_size=1) == base
-    assert drawn(Recording(), structures=("spleen",)) == {k: v for k, v in base.items() if k[1].structure == "spleen"}
+    assert drawn(Recording(), structures=("spleen",)) == {
+        k: v for k, v in base.items() if k[1].structure == "spleen"
+    }
     assert drawn(Recording(), seed=1) != base
     points = {k: v["points"] for k, v in base.items() if k[1].prompt == "4 points"}
     assert len(set(points.values())) == 4  # two cases x two structures, all different
@@ -284,8 +294,16 @@ def test_prompts_that_a_model_does_not_take_are_not_covered():
     ("takes", "ndim", "reason"),
     [
         (Capabilities(), 2, None),
-        (Capabilities(prompts=frozenset({"points"})), 2, "it takes points, and none of the prompts needs only that"),
-        (Capabilities(prompts=frozenset()), 2, "it takes no prompts; prompted-segmentation is for models that do"),
+        (
+            Capabilities(prompts=frozenset({"points"})),
+            2,
+            "it takes points, and none of the prompts needs only that",
+        ),
+        (
+            Capabilities(prompts=frozenset()),
+            2,
+            "it takes no prompts; prompted-segmentation is for models that do",
+        ),
         (Capabilities(dimensions=frozenset({3})), 2, "it takes 3D images; these are 2D"),
         (Capabilities(dimensions=frozenset({3})), None, None),
     ],

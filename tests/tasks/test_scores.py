@@ -17,7 +17,9 @@ from medeval.tasks.summary_views import build_views, score_table
 DIAGONAL = 50.0
 
 
-def record(case, dice, status="ok", *, structure="liver", prompt="box", round_=1, patient="same as case", error=None):
+def record(
+    case, dice, status="ok", *, structure="liver", prompt="box", round_=1, patient="same as case", error=None
+):
     """One row. dice: its value; None where the status has none."""
     value = 0.0 if status == "model_failed" else dice
     distance = DIAGONAL if status == "model_failed" else (None if dice is None else 10.0 * (1 - dice))
@@ -152,7 +154,9 @@ def test_groups_are_of_records_cases_and_products():
     assert row_of(rows, by="site", group={"site": "B"})["n"] == 2
     product = row_of(rows, by="structure x site", group={"structure": "liver", "site": "A"})
     assert product["value"] == pytest.approx(0.7)
-    assert row_of(rows, by="vendor", group={"vendor": "(none)"})["n"] == 5  # a name that only other datasets have
+    assert (
+        row_of(rows, by="vendor", group={"vendor": "(none)"})["n"] == 5
+    )  # a name that only other datasets have
 
 
 def test_instances_go_by_their_structures_name():
@@ -161,7 +165,11 @@ def test_instances_go_by_their_structures_name():
 
 
 def test_only_the_last_round_of_a_setting_is_its_score_and_the_curve_has_all():
-    rows = [record(c, value, prompt="3 clicks", round_=r) for c in "ab" for r, value in ((1, 0.2), (2, 0.5), (3, 0.8))]
+    rows = [
+        record(c, value, prompt="3 clicks", round_=r)
+        for c in "ab"
+        for r, value in ((1, 0.2), (2, 0.5), (3, 0.8))
+    ]
     summary = summary_of(rows)
     assert [r["value"] for r in summary.scores if r["metric"] == "dice"] == [pytest.approx(0.8)]
     curve = next(view for view in summary.views if type(view).__name__ == "Curve")
@@ -170,14 +178,19 @@ def test_only_the_last_round_of_a_setting_is_its_score_and_the_curve_has_all():
 
 def test_curves_of_one_session_read_at_several_lengths_are_drawn_once_and_other_openings_apart():
     prompts = {"3 clicks": 3, "2 clicks": 2, "box + 2 clicks": 3, "box jitter 5 + 2 clicks": 3}
-    rows = [record(c, 0.5, prompt=p, round_=r) for c in "ab" for p, n in prompts.items() for r in range(1, n + 1)]
+    rows = [
+        record(c, 0.5, prompt=p, round_=r) for c in "ab" for p, n in prompts.items() for r in range(1, n + 1)
+    ]
     curve = next(view for view in summary_of(rows).views if type(view).__name__ == "Curve")
     assert [series.name for series in curve.series] == ["m", "m (box first)", "m (box jitter 5 first)"]
 
 
 def click_session(case, ious, statuses=("ok",) * 3):
     return [
-        {**record(case, iou, status, prompt="3 clicks", round_=r), "iou": 0.0 if status == "model_failed" else iou}
+        {
+            **record(case, iou, status, prompt="3 clicks", round_=r),
+            "iou": 0.0 if status == "model_failed" else iou,
+        }
         for r, (iou, status) in enumerate(zip(ious, statuses, strict=True), start=1)
     ]
 
@@ -188,7 +201,11 @@ def session_row(rows, metric):
 
 
 def test_clicks_to_a_quality_and_sessions_that_never_reach_it():
-    rows = [*click_session("a", (0.5, 0.85, 0.95)), *click_session("b", (0.95, 0.95, 0.95)), *click_session("c", (0.1,) * 3)]
+    rows = [
+        *click_session("a", (0.5, 0.85, 0.95)),
+        *click_session("b", (0.95, 0.95, 0.95)),
+        *click_session("c", (0.1,) * 3),
+    ]
     assert session_row(rows, "noc@80")["value"] == pytest.approx((2 + 1 + 3) / 3)
     assert session_row(rows, "nof@90")["value"] == pytest.approx(1 / 3)
 
@@ -199,7 +216,10 @@ def test_a_session_that_breaks_down_has_not_reached_the_quality():
 
 
 def test_a_session_with_a_missing_round_is_left_out_and_counted():
-    rows = [*click_session("a", (0.95,) * 3), *click_session("b", (0.5, None, None), ("ok", "infrastructure", "infrastructure"))]
+    rows = [
+        *click_session("a", (0.95,) * 3),
+        *click_session("b", (0.5, None, None), ("ok", "infrastructure", "infrastructure")),
+    ]
     row = session_row(rows, "nof@90")
     assert (row["value"], row["n"], row["missing"], row["failed_cases"]) == (0.0, 1, 1, 1)
     assert row["failed"] == {"session incomplete": 1}
@@ -220,7 +240,12 @@ def test_the_order_of_records_changes_no_score():
 def test_a_gallery_shows_best_median_worst_and_a_failure():
     rows = [*FOUR, record("e", None, "model_failed", error="boom <b>")]
     gallery = next(view for view in summary_of(rows).views if type(view).__name__ == "Gallery")
-    assert {item.rank: item.case_id for item in gallery.items} == {"best": "c", "median": "b", "worst": "d", "failed": "e"}
+    assert {item.rank: item.case_id for item in gallery.items} == {
+        "best": "c",
+        "median": "b",
+        "worst": "d",
+        "failed": "e",
+    }
     assert "boom <b>" in next(item for item in gallery.items if item.rank == "failed").caption
 
 

@@ -23,6 +23,7 @@ from medeval.llm.requests import ChatRequest
 from medeval.llm.secrets import Secret, from_environment, from_file, guard_logger, variable_name
 from medeval.types import UserError
 
+_POOLS: dict[Any, PerLoop[Any]] = {}  # one SDK client, so one pool of connections, for each server and key
 OPENAI = "https://api.openai.com/v1"
 VariableName = Annotated[str, AfterValidator(variable_name)]
 
@@ -75,7 +76,15 @@ class OpenAIClient:
         self._headers_env = headers_env or {}
         self._stream = stream
         self._tokens_field = "max_tokens" if max_tokens_field == "auto" else max_tokens_field
-        self._pool: PerLoop[Any] = PerLoop(self._open, lambda client: client.close())
+        place = (
+            self._url,
+            api_version,
+            self._key_env,
+            self._key_named,
+            api_key_file,
+            tuple(self._headers_env.items()),
+        )
+        self._pool = _POOLS.setdefault(place, PerLoop(self._open, lambda client: client.close()))
         details = {"api_version": api_version} if azure_endpoint else {}
         self._identity = ClientIdentity(
             "azure" if azure_endpoint else "openai",
