@@ -38,7 +38,13 @@ def to_picture(
     if array.size == 0:
         raise DataError(f"an image without pixels, of shape {array.shape}")
     chosen = array[_channels(array, channels)]
-    if window is None and len(array) == 3 and chosen.dtype.kind == "f" and 1 < chosen.max() <= 255 and chosen.min() >= 0:
+    if (
+        window is None
+        and len(array) == 3
+        and chosen.dtype.kind == "f"
+        and 1 < chosen.max() <= 255
+        and chosen.min() >= 0
+    ):
         picture = chosen.astype(np.float32)
     else:
         picture = _to_bytes(chosen, window)

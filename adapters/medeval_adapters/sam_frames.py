@@ -49,7 +49,9 @@ class Frame:
         if self.smooth:
             from PIL import Image
 
-            picture = Image.fromarray(np.rint(rgb).astype(np.uint8)).resize((self.inner[1], self.inner[0]), Image.Resampling.BILINEAR)
+            picture = Image.fromarray(np.rint(rgb).astype(np.uint8)).resize(
+                (self.inner[1], self.inner[0]), Image.Resampling.BILINEAR
+            )
             return np.asarray(picture)
         rows, columns = (nearest(n, m) for n, m in zip(self.original, self.inner, strict=True))
         return rgb[rows[:, None], columns]

@@ -114,7 +114,9 @@ class SAMMed3D:
             return []
         begins = [ask.begin for ask in batch]
         # One patch for all stays one until the decoder tells its prompts apart.
-        embedding = known[begins[0]] if len(set(begins)) == 1 else torch.cat([known[begin] for begin in begins])
+        embedding = (
+            known[begins[0]] if len(set(begins)) == 1 else torch.cat([known[begin] for begin in begins])
+        )
         points = None
         if len(batch[0].points):
             coords = self._stack([ask.points.astype(np.float32) for ask in batch])
@@ -131,12 +133,16 @@ class SAMMed3D:
         parts = []
         with inference(self._device, self._dtype):
             for start in range(0, len(patches), at_once):
-                parts.append(self.network.image_encoder(self._stack(patches[start : start + at_once])[:, None]).float())
+                parts.append(
+                    self.network.image_encoder(self._stack(patches[start : start + at_once])[:, None]).float()
+                )
         return torch.cat(parts)
 
     def _upscale(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         with inference(self._device, None):
-            upscaled: NDArray[np.float32] = self.network.upscale(self._stack([logits])[None])[0, 0].cpu().numpy()
+            upscaled: NDArray[np.float32] = (
+                self.network.upscale(self._stack([logits])[None])[0, 0].cpu().numpy()
+            )
         return upscaled
 
     def _stack(self, arrays: Sequence[NDArray]) -> Tensor:

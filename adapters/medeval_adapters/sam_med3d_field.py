@@ -46,7 +46,9 @@ class Field:
             begins = np.asarray(logits["begin"], dtype=np.int64)
             values = np.asarray(logits["logits"], dtype=np.float32)
         except (TypeError, KeyError, IndexError, ValueError) as error:
-            raise EvaluatorFailure(f"{structure}: logits that SAM-Med3D did not return: {type(logits).__name__}") from error
+            raise EvaluatorFailure(
+                f"{structure}: logits that SAM-Med3D did not return: {type(logits).__name__}"
+            ) from error
         if begins.shape != (len(values), 3) or values.shape[1:] != (low,) * 3:
             raise EvaluatorFailure(
                 f"{structure}: logits of shape {values.shape} for patches {begins.shape}; (n, {low}, {low}, {low}) and (n, 3) "
@@ -129,12 +131,14 @@ class _Nearest:
         """Where in ``block`` the patch is as near as any before it."""
         middles = [start + (self._size - 1) / 2 for start in begin]
         places = [
-            axis.place(np.arange(part.start, part.stop)) for axis, part in zip(self._grid.axes, block, strict=True)
+            axis.place(np.arange(part.start, part.stop))
+            for axis, part in zip(self._grid.axes, block, strict=True)
         ]
         far = _chebyshev([np.abs(place - middle) for place, middle in zip(places, middles, strict=True)])
         far = far.astype(np.uint16)
         at = tuple(
-            slice(part.start - start, part.stop - start) for part, start in zip(block, self._start, strict=True)
+            slice(part.start - start, part.stop - start)
+            for part, start in zip(block, self._start, strict=True)
         )
         nearer: NDArray[np.bool_] = far <= self._distance[at]
         self._distance[at] = np.minimum(far, self._distance[at])

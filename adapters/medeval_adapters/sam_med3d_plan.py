@@ -89,7 +89,9 @@ def open_dialogue(volume: Volume, prompt: Prompt, patch: Patch, clicks: Clicks, 
     elif patch == "target":
         made.pending = [_follow(made, _around_box(prompt, volume))]
     else:
-        made.pending = [start if start and not len(points) else _follow(made, _around(made.points[:1], volume.size))]
+        made.pending = [
+            start if start and not len(points) else _follow(made, _around(made.points[:1], volume.size))
+        ]
     return made
 
 
@@ -102,7 +104,8 @@ class Tiles:
         self._size = size
         centred = centre_begin(shape, size)
         self._starts = [
-            [middle] if n <= size else _starts(n, size, cell) for n, middle in zip(shape, centred, strict=True)
+            [middle] if n <= size else _starts(n, size, cell)
+            for n, middle in zip(shape, centred, strict=True)
         ]
 
     def __iter__(self) -> Iterator[Begin]:
@@ -140,29 +143,43 @@ def _checked(prompt: Prompt, volume: Volume) -> tuple[NDArray[np.float64], NDArr
     """(n, 3) clicks and (n,) labels; a box without clicks is asked as a click in its middle."""
     shape = volume.grid.original
     points = np.asarray(() if prompt.points is None else prompt.points, dtype=np.float64).reshape(-1, 3)
-    labels = np.ones(len(points), dtype=np.int64) if prompt.labels is None else np.asarray(prompt.labels, dtype=np.int64)
+    labels = (
+        np.ones(len(points), dtype=np.int64)
+        if prompt.labels is None
+        else np.asarray(prompt.labels, dtype=np.int64)
+    )
     if len(labels) != len(points):
         raise EvaluatorFailure(f"{prompt.structure}: {len(points)} points with {len(labels)} labels")
     for point in points:
         if not ((point >= 0) & (point < shape)).all():
-            raise EvaluatorFailure(f"{prompt.structure}: click {point.tolist()} (R, A, S) lies outside the volume of {shape}")
+            raise EvaluatorFailure(
+                f"{prompt.structure}: click {point.tolist()} (R, A, S) lies outside the volume of {shape}"
+            )
     if prompt.mask is not None and np.shape(prompt.mask) != shape:
-        raise EvaluatorFailure(f"{prompt.structure}: mask prompt of shape {np.shape(prompt.mask)}, the volume is {shape}")
+        raise EvaluatorFailure(
+            f"{prompt.structure}: mask prompt of shape {np.shape(prompt.mask)}, the volume is {shape}"
+        )
     if not len(points) and prompt.box is not None:
         box = _checked_box(prompt, shape)
         points, labels = (box[0] + box[1] - 1)[None] / 2, np.ones(1, dtype=np.int64)
     if not len(points) and prompt.mask is None and prompt.logits is None:
-        raise EvaluatorFailure(f"{prompt.structure}: a prompt without a click, a box or a mask; SAM-Med3D needs one")
+        raise EvaluatorFailure(
+            f"{prompt.structure}: a prompt without a click, a box or a mask; SAM-Med3D needs one"
+        )
     return points, labels
 
 
 def _checked_box(prompt: Prompt, shape: tuple[int, ...]) -> NDArray[np.float64]:
     box = np.asarray(prompt.box, dtype=np.float64)
     if box.shape != (2, 3):
-        raise EvaluatorFailure(f"{prompt.structure}: a box of shape {box.shape}; [[R, A, S] start, [R, A, S] stop] is expected")
+        raise EvaluatorFailure(
+            f"{prompt.structure}: a box of shape {box.shape}; [[R, A, S] start, [R, A, S] stop] is expected"
+        )
     box = np.clip(box, 0, shape)
     if (box[0] >= box[1]).any():
-        raise EvaluatorFailure(f"{prompt.structure}: box {np.asarray(prompt.box).tolist()} is empty in the volume of {shape}")
+        raise EvaluatorFailure(
+            f"{prompt.structure}: box {np.asarray(prompt.box).tolist()} is empty in the volume of {shape}"
+        )
     return box
 
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from medeval.types import DataError, Grid, Image
 
 if TYPE_CHECKING:
-    from medeval_models.sam_med3d.grids import VolumeGrid
     from torch import Tensor
+
+    from medeval_models.sam_med3d.grids import VolumeGrid
 
 Begin = tuple[int, int, int]
 """First voxel of a patch at 1.5 mm; may lie outside the volume."""
@@ -49,7 +50,9 @@ class Volume:
             patch = np.nan_to_num(patch, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         return normalise(patch)
 
-    def embeddings(self, begins: Sequence[Begin], embed: Callable[[list[NDArray]], Tensor]) -> dict[Begin, Tensor]:
+    def embeddings(
+        self, begins: Sequence[Begin], embed: Callable[[list[NDArray]], Tensor]
+    ) -> dict[Begin, Tensor]:
         """(1, C, grid, grid, grid) of each patch; ``embed`` is called on those that are not known yet.
 
         A patch that cannot be normalised is missing in what is returned.
@@ -86,7 +89,9 @@ def open_volume(image: Image, size: int, channel: int | None = None) -> Volume:
     from medeval_models.sam_med3d.grids import VolumeGrid
 
     if image.ndim != 3:
-        raise DataError(f"a {image.ndim}D image came to SAM-Med3D, which takes volumes; for pictures take `sam-med2d`")
+        raise DataError(
+            f"a {image.ndim}D image came to SAM-Med3D, which takes volumes; for pictures take `sam-med2d`"
+        )
     array = np.asarray(image.array)
     _check_geometry(image.grid, array)
     if array.dtype.kind not in "buif":
@@ -108,18 +113,24 @@ def _channel(count: int, chosen: int | None) -> int:
         return 0
     if chosen is None or not 0 <= chosen < count:
         asked = "" if chosen is None else f", channel {chosen} was asked for"
-        raise DataError(f"a volume of {count} channels{asked}; SAM-Med3D sees one: say which by `channel: 0` to {count - 1}")
+        raise DataError(
+            f"a volume of {count} channels{asked}; SAM-Med3D sees one: say which by `channel: 0` to {count - 1}"
+        )
     return chosen
 
 
 def _check_geometry(grid: Grid, array: NDArray) -> None:
     if array.shape[1:] != grid.shape or array.size == 0:
-        raise DataError(f"a volume of shape {array.shape} with a grid of {grid.shape}; (channels, R, A, S) is expected")
+        raise DataError(
+            f"a volume of shape {array.shape} with a grid of {grid.shape}; (channels, R, A, S) is expected"
+        )
     if grid.unit != "mm":
         raise DataError("the volume has no spacing in mm; SAM-Med3D sees 1.5 mm voxels, so it must be known")
     spacing = np.asarray(grid.spacing, dtype=np.float64)
     if not ((spacing >= _PLAUSIBLE[0]) & (spacing <= _PLAUSIBLE[1])).all():
-        raise DataError(f"voxel spacing {grid.spacing} mm; between {_PLAUSIBLE[0]} and {_PLAUSIBLE[1]} is expected: is it in mm?")
+        raise DataError(
+            f"voxel spacing {grid.spacing} mm; between {_PLAUSIBLE[0]} and {_PLAUSIBLE[1]} is expected: is it in mm?"
+        )
     if grid.affine is not None:
         _check_affine(np.asarray(grid.affine, dtype=np.float64), spacing)
 
@@ -129,7 +140,11 @@ def _check_affine(affine: NDArray[np.float64], spacing: NDArray[np.float64]) -> 
 
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.allclose(lengths, spacing, rtol=1e-3):
-        raise DataError(f"spacing {spacing.tolist()} contradicts the affine, whose axes are {lengths.round(4).tolist()} mm long")
+        raise DataError(
+            f"spacing {spacing.tolist()} contradicts the affine, whose axes are {lengths.round(4).tolist()} mm long"
+        )
     codes = orientations.aff2axcodes(affine)
     if codes != ("R", "A", "S"):
-        raise DataError(f"the volume's axes run to {', '.join(map(str, codes))}; R, A, S is expected, as medeval's readers give them")
+        raise DataError(
+            f"the volume's axes run to {', '.join(map(str, codes))}; R, A, S is expected, as medeval's readers give them"
+        )

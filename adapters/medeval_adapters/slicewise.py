@@ -32,7 +32,7 @@ from medeval.types import (
     Prompt,
     Segmentation,
 )
-from medeval_adapters.slicewise_planes import Axis, Planes, points_of
+from medeval_adapters.slicewise_planes import Axis, Planes
 
 _KEPT = 64  # encoded slices
 
@@ -103,7 +103,9 @@ class Slicewise:
     def encode(self, image: Image) -> Stack:
         """Slices are encoded when a prompt first touches them. Raises ``DataError`` for what is no volume."""
         if image.ndim != 3:
-            raise DataError(f"a {image.ndim}D image came to `slicewise`, which takes volumes; give it to its model itself")
+            raise DataError(
+                f"a {image.ndim}D image came to `slicewise`, which takes volumes; give it to its model itself"
+            )
         return Stack(image, Planes.of(image.grid, self.axis), self.model)
 
     def segment(self, encoded: Stack, prompts: Sequence[Prompt]) -> list[Segmentation]:
@@ -157,10 +159,14 @@ class Sweep:
         first = prompt.logits is None
         said = self._planes.slices_of(prompt if first else replace(prompt, mask=None))
         if self._of.prompts == "propagate" and prompt.box is not None:
-            middle = sum(self._range) // 2  # of a 3D box, the one slice that it was drawn on, and the slices it ends at
+            middle = (
+                sum(self._range) // 2
+            )  # of a 3D box, the one slice that it was drawn on, and the slices it ends at
             said = {index: ask for index, ask in said.items() if index == middle or ask.points is not None}
         if first and not said:
-            raise EvaluatorFailure(f"{prompt.structure}: a prompt without a point, a box or a mask in the volume")
+            raise EvaluatorFailure(
+                f"{prompt.structure}: a prompt without a point, a box or a mask in the volume"
+            )
         asks: dict[int, Prompt] = {}
         for index, ask in said.items():
             known = self._answers.get(index)
@@ -182,7 +188,12 @@ class Sweep:
         following = index + step
         low, high = self._range
         mask = self._answers[index].mask
-        if not low <= following < high or following in self._answers or following in self._pending or not mask.any():
+        if (
+            not low <= following < high
+            or following in self._answers
+            or following in self._pending
+            or not mask.any()
+        ):
             return
         self._origin[following] = (index, step)
         self._pending[following] = _from_neighbour(self._structure, mask, self._of.takes.prompts)
@@ -193,7 +204,9 @@ def _answer(stack: Stack, wave: Sequence[tuple[Sweep, int, Prompt]]) -> None:
     by_slice: dict[int, list[tuple[Sweep, Prompt]]] = {}
     for sweep, index, prompt in wave:
         if not 0 <= index < stack.planes.count:
-            raise EvaluatorFailure(f"{prompt.structure}: slice {index} lies outside the volume's {stack.planes.count} slices")
+            raise EvaluatorFailure(
+                f"{prompt.structure}: slice {index} lies outside the volume's {stack.planes.count} slices"
+            )
         by_slice.setdefault(index, []).append((sweep, prompt))
     for index, asked in by_slice.items():
         answers = stack.model.segment(stack.encoded(index), [prompt for _, prompt in asked])
@@ -201,7 +214,9 @@ def _answer(stack: Stack, wave: Sequence[tuple[Sweep, int, Prompt]]) -> None:
             raise ModelFailure(f"the 2D model gave {len(answers)} answers to {len(asked)} prompts")
         for (sweep, prompt), answer in zip(asked, answers, strict=True):
             if np.shape(answer.mask) != stack.planes.picture:
-                raise ModelFailure(f"the 2D model's mask of slice {index} is {np.shape(answer.mask)}, not {stack.planes.picture}")
+                raise ModelFailure(
+                    f"the 2D model's mask of slice {index} is {np.shape(answer.mask)}, not {stack.planes.picture}"
+                )
             sweep.answered(index, prompt, answer)
 
 
@@ -249,7 +264,9 @@ def _known(prompt: Prompt) -> dict[int, Answer]:
             for index, asked, score, mask, logits in rows
         }
     except (TypeError, KeyError, IndexError, ValueError) as error:
-        raise EvaluatorFailure(f"{prompt.structure}: logits that `slicewise` did not return: {type(kept).__name__}") from error
+        raise EvaluatorFailure(
+            f"{prompt.structure}: logits that `slicewise` did not return: {type(kept).__name__}"
+        ) from error
 
 
 def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
@@ -260,9 +277,13 @@ def _dice(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
 def _check_model(model: Any, name: str) -> None:
     lacking = [method for method in ("encode", "segment") if not callable(getattr(model, method, None))]
     if lacking:
-        raise PluginError(f"model: {name} has no {' and no '.join(lacking)}; slicewise needs a promptable model")
+        raise PluginError(
+            f"model: {name} has no {' and no '.join(lacking)}; slicewise needs a promptable model"
+        )
     takes = getattr(model, "takes", None) or Capabilities()
     if 2 not in takes.dimensions:
-        raise PluginError(f"model: {name} takes {sorted(takes.dimensions)}D images; slicewise needs one that takes 2D")
+        raise PluginError(
+            f"model: {name} takes {sorted(takes.dimensions)}D images; slicewise needs one that takes 2D"
+        )
     if not takes.prompts:
         raise PluginError(f"model: {name} takes no prompts")

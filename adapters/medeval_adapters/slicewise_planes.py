@@ -76,11 +76,15 @@ class Planes:
         points, labels = points_of(prompt)
         for index in dict.fromkeys(points[:, self.axis].tolist()):
             here = points[:, self.axis] == index
-            found[int(index)] = Prompt(prompt.structure, points=self._points(points[here]), labels=labels[here])
+            found[int(index)] = Prompt(
+                prompt.structure, points=self._points(points[here]), labels=labels[here]
+            )
         if prompt.box is not None:
             start, stop = (int(edge) for edge in np.asarray(prompt.box)[:, self.axis])
             for index in range(max(0, start), min(self.count, stop)):
-                found[index] = replace(found.get(index, Prompt(prompt.structure)), box=self._box(np.asarray(prompt.box)))
+                found[index] = replace(
+                    found.get(index, Prompt(prompt.structure)), box=self._box(np.asarray(prompt.box))
+                )
         if prompt.mask is not None:
             mask = np.asarray(prompt.mask, dtype=bool)
             others = tuple(axis for axis in range(3) if axis != self.axis)
@@ -97,7 +101,10 @@ class Planes:
         first, second = self._others
         rows, columns = self.picture
         return np.array(
-            [[rows - box[1, second], columns - box[1, first]], [rows - box[0, second], columns - box[0, first]]],
+            [
+                [rows - box[1, second], columns - box[1, first]],
+                [rows - box[0, second], columns - box[0, first]],
+            ],
             dtype=np.int64,
         )
 
@@ -105,5 +112,9 @@ class Planes:
 def points_of(prompt: Prompt) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(n, 3) points and (n,) labels; foreground where none are given."""
     points = np.asarray(() if prompt.points is None else prompt.points, dtype=np.int64).reshape(-1, 3)
-    labels = np.ones(len(points), dtype=np.int64) if prompt.labels is None else np.asarray(prompt.labels, dtype=np.int64)
+    labels = (
+        np.ones(len(points), dtype=np.int64)
+        if prompt.labels is None
+        else np.asarray(prompt.labels, dtype=np.int64)
+    )
     return points, labels

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import torch
 
 
-
 def _device_name(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise ValueError(f"expected auto, cpu, cuda or cuda:N (N a number from 0), got {name!r}")

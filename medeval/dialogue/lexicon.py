@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -21,6 +21,8 @@ class Lexicon(BaseModel):
     """One language. Patterns are those of ``medeval.dialogue.text.Pattern``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
+
+    __hash__ = object.__hash__  # by identity: it is loaded once, and its mappings have no hash
 
     language: str
     imperatives: frozenset[str] = Field(description="Words that begin a request without a question mark.")
@@ -94,6 +96,9 @@ class Lexicon(BaseModel):
 
     def terms(self, text: str) -> frozenset[str]:
         """What a text is about: stems of its content words, concepts in the place of their words."""
+        return _terms(self, text)
+
+    def _read_terms(self, text: str) -> frozenset[str]:
         return frozenset(term for term in map(self._term, self._joined(text)) if term)
 
     def concept_terms(self, text: str) -> frozenset[str]:
@@ -135,6 +140,11 @@ class Lexicon(BaseModel):
         if word in self._stop or (word.isascii() and len(word) < 3 and not word.isdigit()):
             return ""
         return self._concept_of.get(stem(word), stem(word))
+
+
+@lru_cache(maxsize=65536)
+def _terms(lexicon: Lexicon, text: str) -> frozenset[str]:
+    return lexicon._read_terms(text)
 
 
 @cache

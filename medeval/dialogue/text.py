@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\x00]")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+|;\s+")
@@ -75,8 +75,8 @@ def holds_terms(text: str, phrase: str) -> bool:
 class Pattern:
     """Words that must occur together in one sentence, in any order: ``when|since + start*|began``.
 
-    Groups are joined by ``+``; a group holds alternatives, ``*`` stands for any ending (or beginning), ``!`` before a group forbids it.
-    No group holds more than one word in a row, so that a pattern shares no phrase with any text.
+    Groups are joined by ``+``; a group holds alternatives, ``*`` stands for any ending (or beginning), ``!`` before a group
+    forbids it. No alternative holds more than one word, so that a pattern shares no phrase with any text.
     """
 
     groups: tuple[tuple[bool, tuple[str, ...]], ...]
@@ -96,21 +96,26 @@ class Pattern:
 
     def matches(self, sentence: str) -> bool:
         """True when every group is satisfied by the sentence."""
-        there = set(words(sentence))
-        return all(
-            wanted == any(_there(option, there, sentence) for option in group)
-            for wanted, group in self.groups
-        )
+        joined = _joined(sentence)
+        return all(wanted == (group.search(joined) is not None) for wanted, group in self._compiled)
+
+    @cached_property
+    def _compiled(self) -> tuple[tuple[bool, re.Pattern[str]], ...]:
+        return tuple((wanted, re.compile("|".join(map(_expression, options)))) for wanted, options in self.groups)
 
 
-def _there(option: str, there: set[str], sentence: str) -> bool:
+@lru_cache(maxsize=65536)
+def _joined(sentence: str) -> str:
+    return " ".join(words(sentence))
+
+
+def _expression(option: str) -> str:
+    """A whole word between spaces; scripts without spaces are searched as they are."""
+    bare = re.escape(option.strip("*"))
     if not option.isascii():
-        return option.rstrip("*") in fold(sentence)
-    if option.endswith("*"):
-        return any(word.startswith(option[:-1]) for word in there)
-    if option.startswith("*"):
-        return any(word.endswith(option[1:]) for word in there)
-    return option in there
+        return bare
+    begin = "" if option.startswith("*") else r"(?<!\S)"
+    return f"{begin}{bare}" if option.endswith("*") else rf"{begin}{bare}(?!\S)"
 
 
 class Patterns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -243,6 +243,13 @@ class Plan:
     def build_model(self, name: str) -> Any:
         """The model itself. Raises whatever its constructor raises."""
         return build(self.classes[name], self.suite.model_specs[name].options, self.suite.base)
+
+    def trust(self, cells: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take what kept predictions depend on from a manifest's cells: no model is asked, and its files may have gone."""
+        self.cells = [
+            replace(planned, predict=cells[planned.name]["predict"]) if planned.name in cells else planned
+            for planned in self.cells
+        ]
 
     def length_unit(self, dataset: str) -> str:
         """mm, or px where the images carry no spacing."""

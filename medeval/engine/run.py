@@ -88,7 +88,7 @@ def score(run_: Run, metrics: tuple[str, ...] = (), progress: Progress | None = 
     with locked(folder.path):
         sweep(folder.path)
         plan = Plan(suite, Shard.parse(run_.shard()))
-        _trust_kept(plan, run_)
+        plan.trust(run_.manifest["cells"])
         _Runner(plan, folder, RunOptions(), progress or Silent(), score_only=True).run()
         _finish(plan, folder, RunOptions())
     return Run.open(folder.path)
@@ -99,15 +99,6 @@ def _finish(plan: Plan, folder: RunFolder, options: RunOptions) -> None:
     finish(plan, folder, options.report)
     if options.save_predictions or plan.suite.save_predictions:
         export_predictions(plan, folder)
-
-
-def _trust_kept(plan: Plan, run_: Run) -> None:
-    """Scoring asks no model: its checkpoint may have gone or changed since, the kept answers are what they were."""
-    kept = run_.manifest["cells"]
-    plan.cells = [
-        replace(cell, predict=kept[cell.name]["predict"]) if cell.name in kept else cell
-        for cell in plan.cells
-    ]
 
 
 def _with_metrics(suite: Suite, metrics: tuple[str, ...]) -> Suite:

@@ -26,6 +26,7 @@ _MEDIA = {
     ".gif": "image/gif",
 }
 
+_ROLES = frozenset(get_args(Role))
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -182,7 +183,7 @@ def _part(part: str | Picture, address: Any) -> dict[str, Any]:
 
 def _from_plain(position: int, message: Mapping[str, Any]) -> Message:
     role, content = message.get("role"), message.get("content")
-    if role not in get_args(Role) or not isinstance(content, str):
+    if role not in _ROLES or not isinstance(content, str):
         raise DataError(
             f"message {position}: expected {{role: system|user|assistant|tool, content: text}}, got role {role!r} and "
             f"content of type {type(content).__name__}"

@@ -105,7 +105,8 @@ class MiniCex(Task):
     @model_validator(mode="after")
     def _loads(self) -> MiniCex:
         Protocol(self.system, self.max_turns, self.opening)
-        _ = self.loaded
+        if self.rubric_file is None or self.rubric_file.is_absolute():  # a relative path is not placed yet
+            _ = self.loaded
         return self
 
     @field_validator("by")

@@ -68,7 +68,9 @@ HARMLESS: tuple[str, ...] = (
 )  # fmt: skip
 """What published training checkpoints are known to hold beside their tensors."""
 
-DANGEROUS = frozenset({"builtins", "importlib", "nt", "os", "posix", "runpy", "shutil", "socket", "subprocess", "sys"})
+DANGEROUS = frozenset(
+    {"builtins", "importlib", "nt", "os", "posix", "runpy", "shutil", "socket", "subprocess", "sys"}
+)
 """Modules that no checkpoint has a use for: a file that names them means harm."""
 
 _lock = threading.RLock()  # PyTorch's list of safe globals belongs to the process

@@ -45,7 +45,12 @@ def test_a_colour_picture_in_floats_stays_as_it_is():
     array = np.array([0.0, 123.675, 254.5]).reshape(3, 1, 1).repeat(4, axis=2)
     assert to_picture(image(array))[0, 0].tolist() == pytest.approx([0, 123.675, 254.5])
     assert to_rgb(image(array))[0, 0].tolist() == [0, 124, 254]
-    assert to_rgb(image(array[1:2] * [0, 1, 0.5, 1]))[0, :, 0].tolist() == [0, 255, 128, 255]  # one channel: SUV, MR
+    assert to_rgb(image(array[1:2] * [0, 1, 0.5, 1]))[0, :, 0].tolist() == [
+        0,
+        255,
+        128,
+        255,
+    ]  # one channel: SUV, MR
 
 
 def test_a_window_is_obeyed_for_any_type():
@@ -69,7 +74,11 @@ def test_chosen_channels():
 @pytest.mark.parametrize(
     ("array", "channels", "message"),
     [
-        (np.zeros((5, 4, 4), np.uint8), None, "5 channels of uint8 is no grey or colour picture.*channels: \\[0\\]"),
+        (
+            np.zeros((5, 4, 4), np.uint8),
+            None,
+            "5 channels of uint8 is no grey or colour picture.*channels: \\[0\\]",
+        ),
         (np.zeros((4, 4, 4), np.float32), None, "4 channels of float32"),
         (np.zeros((3, 4, 4), np.uint8), [3], "channels: \\[3\\]; one or three of 0 to 2"),
         (np.zeros((3, 4, 4), np.uint8), [0, 1], "one or three"),

@@ -61,7 +61,9 @@ def clicks(*points, labels=None, **more):
 # -- the protocol ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(20, 24), (32, 32), (50, 17), (100, 130), (1, 1), (1, 70), (33, 1)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(20, 24), (32, 32), (50, 17), (100, 130), (1, 1), (1, 70), (33, 1)], ids=str
+)
 def test_masks_have_the_image_s_own_size(adapter, shape):
     encoded = adapter.encode(picture(3, *shape))
     prompts = [box(0, 0, *shape), clicks((0, 0)), clicks((0, 0), (shape[0] - 1, shape[1] - 1), labels=[1, 0])]
@@ -166,12 +168,16 @@ def test_a_mask_given_as_a_prompt_covers_what_it_covers(file):
     assert fitted[8:].max() == fitted[:, 8:].max() == 0
 
 
-@pytest.mark.parametrize(("multimask", "expected"), [("always", [3, 3]), ("never", [1, 1]), ("ambiguous", [3, 1])])
+@pytest.mark.parametrize(
+    ("multimask", "expected"), [("always", [3, 3]), ("never", [1, 1]), ("ambiguous", [3, 1])]
+)
 def test_how_many_masks_are_chosen_from(file, multimask, expected, monkeypatch):
     adapter = SAM(checkpoint=file, device="cpu", multimask=multimask)
     encoded = adapter.encode(picture(3, 40, 30))
     counts = []
-    adapter.network.mask_decoder.register_forward_hook(lambda module, given, out: counts.append(out[0].shape[1]))
+    adapter.network.mask_decoder.register_forward_hook(
+        lambda module, given, out: counts.append(out[0].shape[1])
+    )
     adapter.segment(encoded, [clicks((3, 4)), box(3, 4, 20, 22)])
     assert counts == expected
 
@@ -270,7 +276,10 @@ def test_a_jittered_box_may_stick_out(adapter):
 
 def test_a_mask_all_zero_is_a_prompt(adapter):
     encoded = adapter.encode(picture(3, 40, 30))
-    assert adapter.segment(encoded, [Prompt("spleen", mask=np.zeros((40, 30), bool))])[0].mask.shape == (40, 30)
+    assert adapter.segment(encoded, [Prompt("spleen", mask=np.zeros((40, 30), bool))])[0].mask.shape == (
+        40,
+        30,
+    )
 
 
 def test_volumes_are_refused(adapter):
@@ -306,7 +315,11 @@ def test_another_image_size_resizes_the_positions(file):
     [
         (None, {}, "no such file"),
         (b"", {}, "is empty"),
-        ({"conv.weight": [3, 3]}, {}, "is not SAM's or SAM-Med2D's: no usable 'image_encoder.patch_embed.proj.weight'"),
+        (
+            {"conv.weight": [3, 3]},
+            {},
+            "is not SAM's or SAM-Med2D's: no usable 'image_encoder.patch_embed.proj.weight'",
+        ),
         ("unnecked", {}, "1 missing .*neck.0.weight"),
         ("plain", {"encoder_adapter": True}, "no adapter layers"),
         ("plain", {"image_size": 30}, "no multiple of patch_size 4"),
@@ -329,7 +342,9 @@ def test_a_checkpoint_that_cannot_be_used_is_told(tmp_path, content, options, me
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:3"])
 def test_a_gpu_that_is_not_there_is_told_before_the_weights_are_read(device, tmp_path):
-    with pytest.raises(PluginError, match=f"device: '{device}' was asked for, but PyTorch sees none.*device: auto"):
+    with pytest.raises(
+        PluginError, match=f"device: '{device}' was asked for, but PyTorch sees none.*device: auto"
+    ):
         SAMMed2D(checkpoint=tmp_path / "none.pth", device=device)
 
 

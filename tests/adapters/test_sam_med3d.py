@@ -48,7 +48,9 @@ def make(checkpoint):
 def count_encodings(adapter):
     """How many patches went through the image encoder, as a list of one number a call."""
     counts = []
-    adapter.network.image_encoder.register_forward_hook(lambda module, inputs, output: counts.append(len(inputs[0])))
+    adapter.network.image_encoder.register_forward_hook(
+        lambda module, inputs, output: counts.append(len(inputs[0]))
+    )
     return counts
 
 
@@ -97,7 +99,12 @@ def test_previous_logits_change_the_answer(make):
 def test_a_batch_answers_as_prompts_one_by_one(make, patch):
     adapter = make(patch=patch, batch_size=3)
     image = volume()
-    prompts = [clicked([20, 20, 20]), clicked([5, 5, 5]), clicked([20, 20, 20], [8, 9, 30], labels=[1, 0]), clicked([39, 0, 39])]
+    prompts = [
+        clicked([20, 20, 20]),
+        clicked([5, 5, 5]),
+        clicked([20, 20, 20], [8, 9, 30], labels=[1, 0]),
+        clicked([39, 0, 39]),
+    ]
     together = ask(adapter, image, *prompts)
     for prompt, answer in zip(prompts, together, strict=True):
         (alone,) = ask(adapter, image, prompt)
@@ -206,7 +213,12 @@ def test_where_patches_overlap_the_nearer_centre_speaks():
     field.put((4, 0, 0), np.full((4, 4, 4), -1.0, np.float32))
     field.put((8, 0, 0), np.full((4, 4, 4), 2.0, np.float32))
     made = field.prompt((2, 0, 0))
-    assert made[:, 0, 0].tolist() == [1.0, -1.0, -1.0, 2.0] or made[:, 1, 1].tolist() == [1.0, 1.0, -1.0, -1.0]
+    assert made[:, 0, 0].tolist() == [1.0, -1.0, -1.0, 2.0] or made[:, 1, 1].tolist() == [
+        1.0,
+        1.0,
+        -1.0,
+        -1.0,
+    ]
     assert Field(8, 4).prompt((0, 0, 0)).tolist() == np.zeros((4, 4, 4)).tolist()
 
 
@@ -298,11 +310,13 @@ def test_the_face_that_the_file_stores_first_is_where_resampling_starts(make):
 
 
 def test_a_structure_wider_than_the_patch_is_cut_in_one_patch_and_whole_in_tiles(make, monkeypatch):
+    def full(embedding, points, masks):
+        return sam_med3d.sam.Decoded(torch.ones(len(masks), 1, 16, 16, 16), None)
+
     image = volume((96, 20, 20))
     answers = {}
     for patch in ("clicks", "tiled"):
         adapter = make(patch=patch)
-        full = lambda embedding, points, masks: sam_med3d.sam.Decoded(torch.ones(len(masks), 1, 16, 16, 16), None)  # noqa: E731
         monkeypatch.setattr(adapter.network, "decode", full)
         (answers[patch],) = ask(adapter, image, clicked([48, 10, 10]))
     assert answers["tiled"].mask.all()
@@ -313,7 +327,9 @@ def test_two_thousand_slices_cost_no_more_memory_than_few(make):
     def peak(slices):
         adapter = make()
         shape = (96, 96, slices)
-        array = np.broadcast_to(np.random.default_rng(0).normal(100, 9, (1, 96, 96, 1)).astype(np.float32), (1, *shape))
+        array = np.broadcast_to(
+            np.random.default_rng(0).normal(100, 9, (1, 96, 96, 1)).astype(np.float32), (1, *shape)
+        )
         encoded = adapter.encode(Image(array, Grid(shape, (1.0, 1.0, 1.0))))
         tracemalloc.start()
         (answer,) = adapter.segment(encoded, [clicked([48, 48, slices // 2])])
@@ -366,7 +382,10 @@ def test_a_channel_may_be_chosen(make):
         (Prompt("x", mask=np.zeros((40, 40, 40), bool)), "empty mask"),
         (Prompt("x", mask=np.ones((4, 40, 40), bool)), "mask prompt of shape"),
         (clicked([2, 2, 2], logits=np.zeros((16, 16, 16))), "did not return"),
-        (clicked([2, 2, 2], logits={"begin": np.zeros((1, 3)), "logits": np.zeros((1, 8, 8, 8))}), "came from this model"),
+        (
+            clicked([2, 2, 2], logits={"begin": np.zeros((1, 3)), "logits": np.zeros((1, 8, 8, 8))}),
+            "came from this model",
+        ),
     ],
 )
 def test_a_prompt_that_cannot_be_meant_is_told(make, prompt, message):
@@ -384,7 +403,14 @@ def test_a_box_that_cannot_be_meant_is_told(make, box):
 
 
 def test_weights_of_a_2d_model_are_told(tmp_path):
-    sizes = {"image_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2, "global_attn_indexes": ()}
+    sizes = {
+        "image_size": 32,
+        "patch_size": 8,
+        "embed_dim": 24,
+        "depth": 1,
+        "num_heads": 2,
+        "global_attn_indexes": (),
+    }
     torch.save(sam_med2d.build(**sizes, out_chans=16).state_dict(), tmp_path / "sam.pth")
     with pytest.raises(PluginError, match=r"sam\.pth.*2D model.*sam-med2d"):
         SAMMed3D(checkpoint=tmp_path / "sam.pth", device="cpu")
@@ -393,9 +419,18 @@ def test_weights_of_a_2d_model_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: state.pop("mask_decoder.iou_token.weight"), "1 missing .mask_decoder.iou_token.weight"),
-        (lambda state: state.update({"prompt_encoder.point_embeddings.2.weight": torch.zeros(1, 48)}), "1 unexpected"),
-        (lambda state: state.update({"prompt_encoder.no_mask_embed.weight": torch.zeros(1, 9)}), "of another shape"),
+        (
+            lambda state: state.pop("mask_decoder.iou_token.weight"),
+            "1 missing .mask_decoder.iou_token.weight",
+        ),
+        (
+            lambda state: state.update({"prompt_encoder.point_embeddings.2.weight": torch.zeros(1, 48)}),
+            "1 unexpected",
+        ),
+        (
+            lambda state: state.update({"prompt_encoder.no_mask_embed.weight": torch.zeros(1, 9)}),
+            "of another shape",
+        ),
         (lambda state: state.pop("image_encoder.pos_embed"), "is not SAM-Med3D's"),
     ],
 )
@@ -435,6 +470,8 @@ def test_options_are_checked(checkpoint, options, message):
 
 
 def test_options_of_a_suite_build_it(checkpoint):
-    adapter = build_plugin(SAMMed3D, {"checkpoint": str(checkpoint), "device": "cpu", "patch": "tiled", "precision": "bf16"})
+    adapter = build_plugin(
+        SAMMed3D, {"checkpoint": str(checkpoint), "device": "cpu", "patch": "tiled", "precision": "bf16"}
+    )
     (answer,) = ask(adapter, volume(), clicked([20, 20, 20]))
     assert answer.mask.shape == (40, 40, 40)

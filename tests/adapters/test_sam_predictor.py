@@ -116,7 +116,11 @@ def test_an_image_is_set_once_and_again_only_when_another_came_between(file):
 
 
 def test_options_and_checkpoint_are_passed_on(file, tmp_path):
-    options = {"predictor": f"{file}:Predictor", "checkpoint": str(tmp_path / "a.pth"), "options": {"reach": 3}}
+    options = {
+        "predictor": f"{file}:Predictor",
+        "checkpoint": str(tmp_path / "a.pth"),
+        "options": {"reach": 3},
+    }
     made = build(SAMPredictor, options).predictor
     assert (made.reach, made.checkpoint) == (3, str(tmp_path / "a.pth"))
 
@@ -142,7 +146,11 @@ def test_what_is_no_predictor_is_told(file, predictor, options, message):
 
 @pytest.mark.parametrize(
     ("strange", "message"),
-    [("shape", r"mask of shape \(9, 12\)"), ("floats", "beyond 0 and 1"), ("axes", r"shape \(10, 12\) where 3 axes")],
+    [
+        ("shape", r"mask of shape \(9, 12\)"),
+        ("floats", "beyond 0 and 1"),
+        ("axes", r"shape \(10, 12\) where 3 axes"),
+    ],
 )
 def test_strange_answers_are_the_model_s_failure(file, strange, message):
     adapter = SAMPredictor(predictor="Strange", file=file, options={"checkpoint": strange})

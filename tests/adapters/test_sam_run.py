@@ -25,8 +25,14 @@ def suite(tmp_path):
         (tmp_path / folder).mkdir()
     for name, (dtype, mode) in PICTURES.items():
         shape = (40, 50, len(mode)) if mode.startswith("RGB") else (40, 50)
-        Picture.fromarray(drawn.integers(0, np.iinfo(dtype).max, shape).astype(dtype)).save(tmp_path / f"images/{name}.png")
-        for structure, part in (("liver", np.s_[4:20, 5:30]), ("spleen", np.s_[25:35, 30:45]), ("kidney", np.s_[0:0])):
+        Picture.fromarray(drawn.integers(0, np.iinfo(dtype).max, shape).astype(dtype)).save(
+            tmp_path / f"images/{name}.png"
+        )
+        for structure, part in (
+            ("liver", np.s_[4:20, 5:30]),
+            ("spleen", np.s_[25:35, 30:45]),
+            ("kidney", np.s_[0:0]),
+        ):
             mask = np.zeros((40, 50), np.uint8)
             mask[part] = 255
             Picture.fromarray(mask).save(tmp_path / f"masks/{name}_{structure}.png")

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from medeval.plugins import build as build_plugin
-from medeval.types import Capabilities, DataError, EvaluatorFailure, Grid, Image, ModelFailure, PluginError, Prompt, Segmentation
+from medeval.types import (
+    Capabilities,
+    DataError,
+    EvaluatorFailure,
+    Grid,
+    Image,
+    ModelFailure,
+    PluginError,
+    Prompt,
+    Segmentation,
+)
 from medeval_adapters.slicewise import Slicewise
 from medeval_adapters.slicewise_planes import Planes
 
@@ -139,7 +149,7 @@ def test_a_box_is_a_box_on_each_of_its_slices():
 
 def test_later_rounds_ask_only_the_slices_with_new_clicks():
     adapter = make()
-    image, truth = ball()
+    image, _ = ball()
     encoded = adapter.encode(image)
     (first,) = adapter.segment(encoded, [clicked([9, 11, 13], [9, 11, 15])])
     adapter.model.asked.clear()
@@ -199,11 +209,13 @@ def test_it_stops_where_neighbouring_masks_do_not_overlap():
 
 def test_a_correction_lets_every_touched_slice_speak_anew():
     adapter = make(prompts="propagate")
-    image, truth = ball()
+    image, _ = ball()
     encoded = adapter.encode(image)
     (first,) = adapter.segment(encoded, [clicked([9, 11, 13])])
     adapter.model.asked.clear()
-    (second,) = adapter.segment(encoded, [clicked([9, 11, 13], [9, 11, 16], logits=first.logits, mask=first.mask)])
+    (second,) = adapter.segment(
+        encoded, [clicked([9, 11, 13], [9, 11, 16], logits=first.logits, mask=first.mask)]
+    )
     assert touched(second.mask) == touched(first.mask)
     seen = [prompt for prompt in adapter.model.asked if prompt.points is not None]
     assert len(seen) == 1
@@ -215,7 +227,10 @@ def test_a_session_written_down_as_lists_resumes():
     image, _ = ball()
     encoded = adapter.encode(image)
     (first,) = adapter.segment(encoded, [clicked([9, 11, 13])])
-    written = {key: [v.tolist() if hasattr(v, "tolist") else v for v in values] for key, values in first.logits.items()}
+    written = {
+        key: [v.tolist() if hasattr(v, "tolist") else v for v in values]
+        for key, values in first.logits.items()
+    }
     (again,) = adapter.segment(encoded, [clicked([9, 11, 13], logits=written)])
     np.testing.assert_array_equal(again.mask, first.mask)
 
@@ -243,7 +258,9 @@ def test_a_prompt_that_cannot_be_meant_is_told(prompt, message):
         adapter.segment(adapter.encode(ball()[0]), [prompt])
 
 
-@pytest.mark.parametrize(("model", "message"), [("WrongShape", "mask of slice 13"), ("TooFew", "0 answers to 1 prompts")])
+@pytest.mark.parametrize(
+    ("model", "message"), [("WrongShape", "mask of slice 13"), ("TooFew", "0 answers to 1 prompts")]
+)
 def test_a_strange_answer_is_the_model_s_failure(model, message):
     adapter = make(model)
     with pytest.raises(ModelFailure, match=message):
@@ -252,7 +269,13 @@ def test_a_strange_answer_is_the_model_s_failure(model, message):
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("Volumes", "needs one that takes 2D"), ("NoPrompts", "takes no prompts"), ("NoMethods", "has no encode"), ("SHAPE", "neither a class"), ("Nobody", "Nobody")],
+    [
+        ("Volumes", "needs one that takes 2D"),
+        ("NoPrompts", "takes no prompts"),
+        ("NoMethods", "has no encode"),
+        ("SHAPE", "neither a class"),
+        ("Nobody", "Nobody"),
+    ],
 )
 def test_a_model_that_does_not_fit_is_told(model, message):
     with pytest.raises(PluginError, match=message):
@@ -275,7 +298,14 @@ def test_sam_med2d_slice_by_slice(tmp_path):
     torch = pytest.importorskip("torch")
     from medeval_models import sam_med2d
 
-    sizes = {"image_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2, "global_attn_indexes": ()}
+    sizes = {
+        "image_size": 32,
+        "patch_size": 8,
+        "embed_dim": 24,
+        "depth": 1,
+        "num_heads": 2,
+        "global_attn_indexes": (),
+    }
     torch.save({"model": sam_med2d.build(**sizes, out_chans=64).state_dict()}, tmp_path / "small.pth")
     options = {
         "model": "medeval_adapters.sam_med2d:SAMMed2D",
@@ -286,5 +316,7 @@ def test_sam_med2d_slice_by_slice(tmp_path):
     image, truth = ball()
     encoded = adapter.encode(image)
     (first,) = adapter.segment(encoded, [clicked([9, 11, 13])])
-    (second,) = adapter.segment(encoded, [clicked([9, 11, 13], [9, 12, 13], logits=first.logits, mask=first.mask)])
+    (second,) = adapter.segment(
+        encoded, [clicked([9, 11, 13], [9, 12, 13], logits=first.logits, mask=first.mask)]
+    )
     assert second.mask.shape == truth.shape

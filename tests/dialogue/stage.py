@@ -64,15 +64,18 @@ def said(*lines: str, diagnoses: Sequence[str] = ()) -> Dialogue:
     return Dialogue(tuple(turns), "given", tuple(diagnoses))
 
 
+loaded = cache(load_rubric)
+
+
 def sheet(dialogue: Dialogue, case: PatientCase, rubric: str = "mini-cex-llm-extended") -> Sheet:
     """The rule-based judge's sheet."""
-    return asyncio.run(RuleJudge().rate(load_rubric(rubric), dialogue, case))
+    return asyncio.run(RuleJudge().rate(loaded(rubric), dialogue, case))
 
 
 def marks(dialogue: Dialogue, case: PatientCase, rubric: str = "mini-cex-llm-extended") -> Scores:
     """The rule-based judge's scores."""
-    loaded = load_rubric(rubric)
-    return scored(combined([sheet(dialogue, case, rubric)], loaded), loaded.for_case(case))
+    read = loaded(rubric)
+    return scored(combined([sheet(dialogue, case, rubric)], read), read.for_case(case))
 
 
 class Says:

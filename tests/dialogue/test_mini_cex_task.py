@@ -14,7 +14,7 @@ from stage import bundled, talk
 import medeval
 from medeval.api import RunOptions
 from medeval.dialogue.dataset import BUNDLED
-from medeval.types import SuiteError
+from medeval.types import UserError
 
 pytestmark = pytest.mark.usefixtures("registered")
 DOCS = Path(__file__).parents[2] / "docs" / "mini_cex.md"
@@ -147,7 +147,8 @@ def test_a_doctors_failure_is_the_doctors_and_of_its_sample_alone(tmp_path, does
     assert counted["failed"] == {status: 1}
 
 
-def test_a_judge_that_fails_leaves_the_score_between_bounds_and_blames_nobody(tmp_path):
+def test_a_judge_that_fails_leaves_the_score_between_bounds_and_blames_nobody(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     done = run(
         tmp_path, tasks=[{"task": "mini-cex", "samples": 1, "judges": [{"client": "judge.py:Broken"}]}]
     )
@@ -161,7 +162,8 @@ def test_a_judge_that_fails_leaves_the_score_between_bounds_and_blames_nobody(tm
     assert score(done, "top-1")["value"] == 1
 
 
-def test_a_panel_of_rules_and_a_broken_model_needs_enough_judges(tmp_path):
+def test_a_panel_of_rules_and_a_broken_model_needs_enough_judges(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     judges = ["rules", {"client": "judge.py:Broken"}]
     done = run(tmp_path, tasks=[{"task": "mini-cex", "samples": 1, "judges": judges, "min_valid": 1}])
     assert score(done, "total")["value"] == 1
@@ -205,7 +207,7 @@ def test_another_rubric_scores_the_kept_dialogues_again_and_asks_no_doctor(tmp_p
     ],
 )
 def test_a_task_that_cannot_run_is_told_of_before_anything_runs(tmp_path, task, told):
-    with pytest.raises(SuiteError, match=told):
+    with pytest.raises(UserError, match=told):
         run(tmp_path, tasks=[{"task": "mini-cex", **task}])
 
 

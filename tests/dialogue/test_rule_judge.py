@@ -1,6 +1,7 @@
 """The judge without a model: it ranks scripted doctors, and degradations lower only the items that they concern."""
 
 import asyncio
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from medeval.dialogue.judging import RULES, load_judging
 from medeval.dialogue.lexicon import load_lexicon
 from medeval.dialogue.rubric import load_rubric
 from medeval.dialogue.scripted import load_script
-from medeval.dialogue.text import Pattern, _there, words
+from medeval.dialogue.text import Pattern, words
 
 HEART, MIGRAINE, GOUT = (
     bundled()[name] for name in ("crushing-chest-pain", "one-sided-headaches", "red-hot-toe")
@@ -28,21 +29,28 @@ CONCERNS = {
 }
 
 
-def table(cases, rubric="mini-cex-llm-extended", **options):
-    return [marks(talk(case, **options), case, rubric) for case in cases]
+@cache
+def dialogues(name, **options):
+    return [talk(case, **options) for case in CASES[name]]
 
 
-def cases_of(name):
+@cache
+def table(name, rubric="mini-cex-llm-extended", **options):
+    pairs = zip(dialogues(name, **options), CASES[name], strict=True)
+    return [marks(dialogue, case, rubric) for dialogue, case in pairs]
+
+
+def there(name):
     if not CASES[name]:
         pytest.skip("../shared/data/agentclinic is not there")
-    return CASES[name]
+    return name
 
 
 @pytest.mark.parametrize("rubric", RUBRICS)
 @pytest.mark.parametrize("name", CASES)
 def test_good_beats_curt_beats_unsafe_beats_mute_case_by_case(name, rubric):
     totals = [
-        [s.total for s in table(cases_of(name), rubric, style=style)]
+        [s.total for s in table(there(name), rubric, style=style)]
         for style in ("good", "curt", "unsafe", "mute")
     ]
     for better, worse in pairwise(totals):
@@ -55,8 +63,7 @@ def test_good_beats_curt_beats_unsafe_beats_mute_case_by_case(name, rubric):
 @pytest.mark.parametrize("degradation", CONCERNS)
 @pytest.mark.parametrize("name", CASES)
 def test_scores_fall_with_a_degradations_strength_and_only_on_the_items_it_concerns(name, degradation):
-    cases = cases_of(name)
-    steps = [table(cases, **{degradation: strength}) for strength in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    steps = [table(there(name), **{degradation: strength}) for strength in (0.0, 0.3, 0.6, 1.0)]
     for milder, stronger in pairwise(steps):
         for before, after in zip(milder, stronger, strict=True):
             changed = {item for item in before.items if after.items.get(item) != before.items[item]}
@@ -68,10 +75,9 @@ def test_scores_fall_with_a_degradations_strength_and_only_on_the_items_it_conce
 
 
 def test_each_degradation_is_significant_over_60_cases_after_correction():
-    cases = cases_of("agentclinic")
-    good = [s.total for s in table(cases)]
+    good = [s.total for s in table(there("agentclinic"), rudeness=0.0)]
     for degradation in CONCERNS:
-        worse = [s.total for s in table(cases, **{degradation: 1.0})]
+        worse = [s.total for s in table("agentclinic", **{degradation: 1.0})]
         falls = sum(b < a for a, b in zip(good, worse, strict=True))
         rises = sum(b > a for a, b in zip(good, worse, strict=True))
         assert binomtest(falls, falls + rises).pvalue * len(CONCERNS) < 0.01  # paired sign test, Bonferroni
@@ -94,7 +100,7 @@ def test_no_phrase_is_shared_by_a_script_and_a_rule_of_the_judge():
             fired += 1
             for pair in zip(words(line), words(line)[1:], strict=False):
                 parts = [
-                    {g for g, options in enumerate(groups) if any(_there(o, {w}, w) for o in options)}
+                    {g for g, options in enumerate(groups) if Pattern(((True, options),)).matches(w)}
                     for w in pair
                 ]
                 assert not any(a != b for a in parts[0] for b in parts[1]), (text, line, pair)

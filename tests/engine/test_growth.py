@@ -174,3 +174,22 @@ def test_one_run_is_written_by_one_process(small):
         done = small.cli("run", "suite.yaml", "-o", "run")
     assert done.returncode == 2
     assert "another process is writing this run" in done.stderr
+
+
+def test_batches_that_are_cut_otherwise_take_the_place_of_the_old_ones(small):
+    (small.folder / "pairs.py").write_text(
+        "from medeval.tasks.prompted_segmentation import PromptedSegmentation\nfrom medeval.types import Unit\n"
+        "class Pairs(PromptedSegmentation):\n    task: str = 'pairs'\n"
+        "    def units(self, index):\n"
+        "        for start in range(0, len(index), 2):\n            yield Unit(index.ids[start:start + 2])\n"
+    )
+    task = small.task(task="pairs.py:Pairs")
+    small.run(small.suite(datasets={"pics": {**small.pictures(cases=6), "limit": 3}}, tasks=[task]))
+    suite = small.suite(datasets={"pics": small.pictures(cases=6)}, tasks=[task])
+    run = small.run(suite)
+    keys = ["case", "structure", "prompt", "round"]
+    assert not run.records()[keys].duplicated().any()
+    small.run(suite, out="fresh")
+    assert small.parts("run") == small.parts("fresh")
+    small.run(small.suite(datasets={"pics": {**small.pictures(cases=6), "limit": 2}}, tasks=[task]))
+    assert run.records()["case"].nunique() == 6  # cases that the suite no longer names stay

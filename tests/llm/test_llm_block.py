@@ -76,3 +76,25 @@ def test_a_key_file_is_relative_to_the_suite(tmp_path):
     (tmp_path / "key.txt").write_text("x")
     checked = validate_block({"client": OPENAI, "model": "m", "api_key_file": "key.txt"}, tmp_path)
     assert checked["api_key_file"] == str(tmp_path / "key.txt")
+
+
+def documented():
+    """The client blocks that docs/llm.md shows first."""
+    import re
+    from pathlib import Path
+
+    import yaml
+
+    text = (Path(__file__).parents[2] / "docs" / "llm.md").read_text(encoding="utf-8")
+    section = re.search(r"```yaml\n(.*?)```", text, re.S).group(1)
+    return [block for block in map(yaml.safe_load, section.splitlines()) if ".py" not in block["client"]]
+
+
+@pytest.mark.parametrize("block", documented(), ids=str)
+def test_every_block_that_the_documentation_shows_holds(block):
+    classes = {
+        name: f"medeval.llm.clients.{name}:{name.title()}Client"
+        for name in ("scripted", "replay", "human", "transformers")
+    }
+    classes |= {"openai": OPENAI, "langchain": "medeval.llm.clients.langchain:LangChainClient"}
+    assert validate_block({**block, "client": classes[block["client"]]})

@@ -62,7 +62,9 @@ def test_attention_is_its_definition(grid):
 
 @torch.inference_mode()
 def test_windows_attend_to_the_zeros_that_fill_them():
-    block = randomised(Block(dim=8, num_heads=2, mlp_ratio=2, grid=(5, 5), window_size=3, encoder_adapter=False))
+    block = randomised(
+        Block(dim=8, num_heads=2, mlp_ratio=2, grid=(5, 5), window_size=3, encoder_adapter=False)
+    )
     x = drawn(1, 5, 5, 8)
     padded = torch.zeros(6, 6, 8)
     padded[:5, :5] = block.norm1(x)[0]
@@ -86,7 +88,9 @@ def test_windows_are_joined_as_they_were_split(shape, size):
 def test_a_table_of_another_length_is_resampled():
     layer = randomised(Attention(8, 2, (7, 7)))
     other = randomised(Attention(8, 2, (4, 4)))
-    other.load_state_dict({name: t for name, t in layer.state_dict().items() if "rel_pos" not in name}, strict=False)
+    other.load_state_dict(
+        {name: t for name, t in layer.state_dict().items() if "rel_pos" not in name}, strict=False
+    )
     for name in ("rel_pos_h", "rel_pos_w"):
         table = getattr(layer, name)
         # 13 rows to 7: the centres of the new rows, in the old ones' coordinates
@@ -131,7 +135,9 @@ def test_prompts_that_share_an_image_are_answered_as_one_by_one():
         repeated = model.decode(embedding.expand(5, -1, -1, -1), **given)
         for row in range(5):
             one = {
-                name: tuple(part[row : row + 1] for part in value) if name == "points" else value[row : row + 1]
+                name: tuple(part[row : row + 1] for part in value)
+                if name == "points"
+                else value[row : row + 1]
                 for name, value in given.items()
             }
             alone = model.decode(embedding, **one)
@@ -181,9 +187,13 @@ def test_sizes_that_do_not_go_together_are_refused(changes, message):
 
 def test_inputs_of_the_wrong_shape_are_refused():
     model = build(**TINY)
-    with pytest.raises(ValueError, match=r"image of shape \(1, 3, 41, 40\); this encoder takes \(B, 3, 40, 40\)"):
+    with pytest.raises(
+        ValueError, match=r"image of shape \(1, 3, 41, 40\); this encoder takes \(B, 3, 40, 40\)"
+    ):
         model.image_encoder(torch.zeros(1, 3, 41, 40))
-    with pytest.raises(ValueError, match=r"mask prompts of shape \(1, 1, 64, 64\); \(B, 1, 40, 40\) is expected"):
+    with pytest.raises(
+        ValueError, match=r"mask prompts of shape \(1, 1, 64, 64\); \(B, 1, 40, 40\) is expected"
+    ):
         model.prompt_encoder(masks=torch.zeros(1, 1, 64, 64))
     with pytest.raises(ValueError, match="as many of each kind"):
         model.prompt_encoder(boxes=torch.zeros(2, 4), masks=torch.zeros(1, 1, 40, 40))

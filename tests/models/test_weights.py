@@ -244,7 +244,9 @@ def test_long_lists_of_names_are_cut_and_counted():
 def test_fresh_and_dropped_names_are_said():
     model, other = network(), network()
     first = model.state_dict()["2.weight"].clone()
-    report = load_weights(model, {**other.state_dict(), "extra.weight": torch.zeros(1)}, fresh=["2."], drop=["extra"])
+    report = load_weights(
+        model, {**other.state_dict(), "extra.weight": torch.zeros(1)}, fresh=["2."], drop=["extra"]
+    )
     assert (report.loaded, report.fresh, report.dropped) == (2, ("2.bias", "2.weight"), ("extra.weight",))
     assert torch.equal(model.state_dict()["2.weight"], first)
     assert torch.equal(model.state_dict()["0.weight"], other.state_dict()["0.weight"])
@@ -285,6 +287,8 @@ def test_convert_wants_a_safetensors_target_and_leaves_nothing_when_it_fails(tmp
 
 
 def test_importing_the_loader_does_not_load_torch():
-    code = "import sys, medeval_models.weights; print([m for m in ('torch', 'safetensors') if m in sys.modules])"
+    code = (
+        "import sys, medeval_models.weights; print([m for m in ('torch', 'safetensors') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -83,20 +83,29 @@ class InteractiveRecipe(Recipe):
             embeddings = self.network.image_encoder(images).repeat_interleave(self._masks, dim=0)
         boxed = bool(torch.rand(()) < 0.5)
         points = None if boxed else first_points(targets)
-        first = self._learn(embeddings, targets, update, points, shifted_boxes(targets) if boxed else None, None, True)
+        first = self._learn(
+            embeddings, targets, update, points, shifted_boxes(targets) if boxed else None, None, True
+        )
         if first is None:
             return {"first": float("nan")}
         loss, found = first
         return {"first": loss, "last": self._correct(embeddings.detach(), targets, found, update, loss)}
 
     def _correct(
-        self, embeddings: Tensor, targets: Tensor, found: Decoded, update: Callable[[Tensor], bool], last: float
+        self,
+        embeddings: Tensor,
+        targets: Tensor,
+        found: Decoded,
+        update: Callable[[Tensor], bool],
+        last: float,
     ) -> float:
         alone = {int(torch.randint(1, max(2, self._clicks - 1), ())), self._clicks - 1}
         for number in range(self._clicks):
             clicked = error_points(found.logits, targets)
             points = None if number in alone and self._clicks > 2 else clicked
-            step = self._learn(embeddings, targets, update, points, None, found.logits.sigmoid(), not self._as_released)
+            step = self._learn(
+                embeddings, targets, update, points, None, found.logits.sigmoid(), not self._as_released
+            )
             if step is None:
                 break
             last, found = step
@@ -111,7 +120,9 @@ class InteractiveRecipe(Recipe):
         with self.autocast():
             with nullcontext() if prompts_learn else torch.no_grad():
                 sparse, dense = network.prompt_encoder(points, boxes, masks)
-            logits, iou = network.mask_decoder(embeddings, network.prompt_encoder.get_dense_pe(), sparse, dense, True)
+            logits, iou = network.mask_decoder(
+                embeddings, network.prompt_encoder.get_dense_pe(), sparse, dense, True
+            )
             best = iou.argmax(dim=1)
             each = torch.arange(len(best), device=best.device)
             chosen = logits[each, best][:, None].float()
@@ -123,7 +134,9 @@ class InteractiveRecipe(Recipe):
         return float(loss.detach()), Decoded(chosen.detach(), iou.detach())
 
 
-def choose_trainable(network: Sam, trainable: Trainable, as_released: bool = False) -> list[torch.nn.Parameter]:
+def choose_trainable(
+    network: Sam, trainable: Trainable, as_released: bool = False
+) -> list[torch.nn.Parameter]:
     """Freeze what does not learn, and return what does. The encoder's neck is frozen unless ``all`` learns."""
     learned = []
     for name, parameter in network.named_parameters():
@@ -134,7 +147,9 @@ def choose_trainable(network: Sam, trainable: Trainable, as_released: bool = Fal
         parameter.requires_grad_(learns)
         learned += [parameter] if learns else []
     if trainable == "adapter" and not any(".Adapter." in name for name, _ in network.named_parameters()):
-        raise ValueError("trainable: adapter, but the network has no adapter layers (encoder_adapter: true builds them)")
+        raise ValueError(
+            "trainable: adapter, but the network has no adapter layers (encoder_adapter: true builds them)"
+        )
     return learned
 
 

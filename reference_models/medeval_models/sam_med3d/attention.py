@@ -71,7 +71,9 @@ class Attention(nn.Module):
         bias_q, bias_k, bias_v = self.qkv.bias.to(q.dtype).unflatten(0, (3, self.num_heads, -1))
         padded = extent != (self.size,) * 3
         if padded:
-            k, v = (torch.cat([x, b[:, None].expand(len(x), -1, 1, -1)], 2) for x, b in ((k, bias_k), (v, bias_v)))
+            k, v = (
+                torch.cat([x, b[:, None].expand(len(x), -1, 1, -1)], 2) for x, b in ((k, bias_k), (v, bias_v))
+            )
         terms = self._terms(q.unflatten(2, extent), bias_q)
         planes = max(1, _SCORES_AT_ONCE // (q.shape[0] * self.num_heads * extent[1] * extent[2] * k.shape[2]))
         parts = []

@@ -12,9 +12,10 @@ Everything is separable: nothing here ever resamples more than the patch that is
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,9 @@ class Axis:
         place = np.round((stored - 0.5 * (ratio - 1)) / ratio, _NOISE)
         return self.resampled - 1 - place if self.flipped else place
 
-    def neighbours(self, index: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
+    def neighbours(
+        self, index: NDArray
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
         """For linear interpolation: both voxels, how far on the way from one to the other, and whether it lies inside.
 
         One to the other is the file's own direction, so that rounding goes the same way.
@@ -111,7 +114,8 @@ class VolumeGrid:
         if len(spacing) != 3 or not all(math.isfinite(mm) and mm > 0 for mm in spacing):
             raise ValueError(f"voxel spacing {tuple(spacing)}; three lengths in mm are expected")
         first, second, third = (
-            Axis(int(size), float(mm), target, bool(flip)) for size, mm, flip in zip(shape, spacing, flipped, strict=True)
+            Axis(int(size), float(mm), target, bool(flip))
+            for size, mm, flip in zip(shape, spacing, flipped, strict=True)
         )
         return cls((first, second, third), tuple(order))
 
@@ -146,7 +150,9 @@ class VolumeGrid:
         """A patch of the resampled image, linear; 0 beyond the volume. The type stays; integers are cut towards zero."""
         return self._cut(self._linear(volume, begin, size), volume.dtype)
 
-    def field(self, volume: NDArray, begin: Sequence[int], size: Sequence[int], outside: float) -> NDArray[np.float32]:
+    def field(
+        self, volume: NDArray, begin: Sequence[int], size: Sequence[int], outside: float
+    ) -> NDArray[np.float32]:
         """The same for a field of real numbers, ``outside`` beyond the volume."""
         return self._linear(volume, begin, size, outside).astype(np.float32)
 
@@ -170,7 +176,7 @@ class VolumeGrid:
         return block, patch[np.ix_(*wanted)]
 
     def restore_field(
-        self, patch: NDArray, begin: Sequence[int], smoothness: int = 1
+        self, patch: NDArray, begin: Sequence[int], smoothness: Literal[1, 3] = 1
     ) -> tuple[tuple[slice, ...], NDArray[np.float32]]:
         """The same for a field (logits, distances), by splines of degree ``smoothness``: 1 is linear, 3 cubic.
 
@@ -194,12 +200,16 @@ class VolumeGrid:
 
     def block(self, begin: Sequence[int], size: Sequence[int]) -> tuple[slice, ...]:
         """The volume's voxels that a patch answers for."""
-        return tuple(slice(*axis.covered(b, b + n)) for axis, b, n in zip(self.axes, begin, size, strict=True))
+        return tuple(
+            slice(*axis.covered(b, b + n)) for axis, b, n in zip(self.axes, begin, size, strict=True)
+        )
 
     def _linear(
         self, volume: NDArray, begin: Sequence[int], size: Sequence[int], outside: float = 0.0
     ) -> NDArray[np.float64]:
-        found = [axis.neighbours(np.arange(b, b + n)) for axis, b, n in zip(self.axes, begin, size, strict=True)]
+        found = [
+            axis.neighbours(np.arange(b, b + n)) for axis, b, n in zip(self.axes, begin, size, strict=True)
+        ]
         # Only the slices that are needed: at most two for each slice of the patch, however fine the volume is.
         needed = [np.unique(np.concatenate([first, second])) for first, second, _, _ in found]
         values = np.asarray(volume[_window(needed)], dtype=np.float64)
@@ -233,7 +243,9 @@ def signed_distance(mask: NDArray[np.bool_], spacing: Sequence[float], limit: fl
         return field
     # Far enough that beyond it nothing is nearer than the limit.
     margins = [math.ceil(limit / mm) + 1 for mm in spacing]
-    near = tuple(slice(max(0, part.start - m), part.stop + m) for part, m in zip(found[0], margins, strict=True))
+    near = tuple(
+        slice(max(0, part.start - m), part.stop + m) for part, m in zip(found[0], margins, strict=True)
+    )
     inner = mask[near]
     if inner.all():
         return -field
@@ -248,8 +260,9 @@ def _within(index: NDArray, size: int) -> NDArray[np.bool_]:
     return np.asarray((index >= 0) & (index < size))
 
 
-def _all(insides: object) -> NDArray[np.bool_]:
-    first, second, third = insides  # type: ignore[misc]  # three one-dimensional masks
+def _all(insides: Iterable[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Three masks of single axes -> one of the volume."""
+    first, second, third = insides
     return np.asarray(first[:, None, None] & second[:, None] & third)
 
 

@@ -42,7 +42,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, H, W, C) -> the same shape."""
         normed = self.norm1(x)
-        x = x + (attend_in_windows(self.attn, normed, self.window_size) if self.window_size else self.attn(normed))
+        x = x + (
+            attend_in_windows(self.attn, normed, self.window_size) if self.window_size else self.attn(normed)
+        )
         return x + self.mlp(self.norm2(x))
 
 

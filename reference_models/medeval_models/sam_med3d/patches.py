@@ -53,7 +53,8 @@ def bounds(begin: Sequence[int], size: int, shape: Sequence[int]) -> Bounds:
     """What padding and cropping bring a volume of ``shape`` to the cube at ``begin``."""
     ends = [(start, n - start - size) for start, n in zip(begin, shape, strict=True)]
     return Bounds(
-        tuple(max(0, -end) for pair in ends for end in pair), tuple(max(0, end) for pair in ends for end in pair)
+        tuple(max(0, -end) for pair in ends for end in pair),
+        tuple(max(0, end) for pair in ends for end in pair),
     )
 
 
@@ -78,7 +79,10 @@ def shifted_windows(box: NDArray, shape: Sequence[int], size: int) -> list[Windo
     there: pieces at the volume's edge are cut by the padding alone, so one that lies outside has its end before its start.
     """
     quarter = size // 4
-    return [_shifted(crop_begin(box, size), shift, shape, size) for shift in product((-quarter, quarter, 0), repeat=3)]
+    return [
+        _shifted(crop_begin(box, size), shift, shape, size)
+        for shift in product((-quarter, quarter, 0), repeat=3)
+    ]
 
 
 def _centred(low: int, high: int, size: int) -> int:

@@ -63,7 +63,9 @@ class PromptEncoder3D(nn.Module):
         self.input_image_size = input_image_size
         self.mask_input_size = tuple(4 * side for side in image_embedding_size)
         self.pe_layer = PositionEmbeddingRandom3D(embed_dim // 3)
-        self.point_embeddings = nn.ModuleList(nn.Embedding(1, embed_dim) for _ in range(2))  # background, foreground
+        self.point_embeddings = nn.ModuleList(
+            nn.Embedding(1, embed_dim) for _ in range(2)
+        )  # background, foreground
         self.not_a_point_embed = nn.Embedding(1, embed_dim)
         self.mask_downscaling = nn.Sequential(
             nn.Conv3d(1, mask_in_chans // 4, 2, stride=2),
@@ -108,12 +110,14 @@ class PromptEncoder3D(nn.Module):
         labels = torch.cat([labels, labels.new_full((len(labels), 1), NOT_A_POINT)], dim=1).long()
         size = coords.new_tensor(self.input_image_size)
         places = self.pe_layer.encode((coords + 0.5) / size)  # from the middle of the voxel
-        kinds = torch.cat([self.not_a_point_embed.weight, *(kind.weight for kind in self.point_embeddings)])
+        kinds = torch.cat([self.not_a_point_embed.weight, *self.point_embeddings.parameters()])
         return torch.where(labels[..., None] == NOT_A_POINT, 0.0, places) + kinds[labels + 1]
 
     def _embed_masks(self, masks: Tensor | None, batch: int) -> Tensor:
         if masks is None:
-            return self.no_mask_embed.weight[..., None, None, None].expand(batch, -1, *self.image_embedding_size)
+            return self.no_mask_embed.weight[..., None, None, None].expand(
+                batch, -1, *self.image_embedding_size
+            )
         if tuple(masks.shape[1:]) != (1, *self.mask_input_size):
             wanted = ", ".join(str(side) for side in (1, *self.mask_input_size))
             raise ValueError(f"mask prompts of shape {tuple(masks.shape)}; (B, {wanted}) is expected")

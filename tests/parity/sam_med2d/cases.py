@@ -41,7 +41,9 @@ def weights(shapes: dict[str, Any], gain: float = 5.0) -> dict[str, Any]:
     for name, shape in shapes.items():
         drawn = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape).astype(np.float32)
         scale = len(shape) == 1 and name.endswith("weight")
-        filled[name] = torch.from_numpy(np.asarray(1 + 0.1 * drawn if scale else 0.05 * gain * drawn, np.float32))
+        filled[name] = torch.from_numpy(
+            np.asarray(1 + 0.1 * drawn if scale else 0.05 * gain * drawn, np.float32)
+        )
     return filled
 
 

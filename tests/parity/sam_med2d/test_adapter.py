@@ -65,7 +65,9 @@ def test_the_predictor_of_the_official_code(file):
     assert first.score == pytest.approx(float(case["points_iou"][0]), rel=1e-4)
     assert np.mean(first.mask != case["points_masks"][0]) < 1e-3
     assert_close(boxed.logits[None], case["box_logits_low_res"])
-    assert_close(np.log(boxed.probabilities / (1 - boxed.probabilities))[None], case["box_logits_masks"], 1e-3)
+    assert_close(
+        np.log(boxed.probabilities / (1 - boxed.probabilities))[None], case["box_logits_masks"], 1e-3
+    )
 
     single = make(file, preparation="stretch", channel_order="rgb", multimask="never")
     again = Prompt("", points=points.points, labels=points.labels, logits=first.logits)
@@ -112,7 +114,10 @@ def test_positions_are_resized_as_the_official_fallback_does():
     case = arrays("load_resize")
     resized = [name.removeprefix("dst/") for name in case if name.startswith("dst/")]
     status = table("case_load_resize_status")
-    small = {**sizes("adapter"), "image_size": 32 if case["dst/image_encoder.pos_embed"].shape[1] == 4 else 64}
+    small = {
+        **sizes("adapter"),
+        "image_size": 32 if case["dst/image_encoder.pos_embed"].shape[1] == 4 else 64,
+    }
     small |= {"depth": 6, "global_attn_indexes": (2, 5)}
     target = build(**small)
     source = build(**{**small, "image_size": 2 * small["image_size"], "encoder_adapter": False})

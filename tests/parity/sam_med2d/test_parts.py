@@ -64,9 +64,9 @@ def test_every_published_variant_has_the_published_number_of_parameters(name, pa
 def test_sizes_are_read_back_from_a_state_dict(variant):
     model = build(**sizes(variant))
     found = sizes_of(model.state_dict())
-    assert {key: list(v) if isinstance(v := found[key], tuple) else v for key in found if key in sizes(variant)} == {
-        key: value for key, value in sizes(variant).items() if key != "decoder_num_heads"
-    }
+    assert {
+        key: list(v) if isinstance(v := found[key], tuple) else v for key in found if key in sizes(variant)
+    } == {key: value for key, value in sizes(variant).items() if key != "decoder_num_heads"}
 
 
 @VARIANT

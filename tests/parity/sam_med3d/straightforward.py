@@ -52,7 +52,11 @@ class StraightforwardEncoder(nn.Module):
         for block in self.of.blocks:
             normed = block.norm1(x)
             attention = Straightforward(block.attn)
-            seen = padded_windows(attention, normed, block.window_size) if block.window_size else attention(normed)
+            seen = (
+                padded_windows(attention, normed, block.window_size)
+                if block.window_size
+                else attention(normed)
+            )
             x = x + seen
             x = x + block.mlp(block.norm2(x))
         return self.of.neck(x.movedim(-1, 1))

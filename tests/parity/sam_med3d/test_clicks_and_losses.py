@@ -5,9 +5,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from medeval.metrics import compare_masks  # noqa: E402
-from medeval_models.sam_med3d.clicks import candidates, depth, draw  # noqa: E402
-from tests.parity.sam_med3d.cases import arrays  # noqa: E402
+from medeval.metrics import compare_masks
+from medeval_models.sam_med3d.clicks import candidates, depth, draw
+from tests.parity.sam_med3d.cases import arrays
 
 
 def pair(case):

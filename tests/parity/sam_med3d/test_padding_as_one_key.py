@@ -32,7 +32,9 @@ def off(ours, theirs):
 def test_attention_in_windows_of_any_size_on_any_grid(grid, window, scale):
     layer = randomised(Attention(24, 3, window), scale).double()
     x = torch.randn(2, *grid, 24, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    assert off(attend_in_windows(layer, x, window), padded_windows(Straightforward(layer), x, window)) <= 1e-12
+    assert (
+        off(attend_in_windows(layer, x, window), padded_windows(Straightforward(layer), x, window)) <= 1e-12
+    )
 
 
 @torch.inference_mode()

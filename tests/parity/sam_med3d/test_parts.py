@@ -42,7 +42,9 @@ def test_every_registered_model_has_the_official_number_of_values(variant, value
 def test_sizes_are_read_back_from_a_state_dict(variant):
     wanted = table("config")[variant]
     found = sizes_of(build(**wanted).state_dict())
-    assert {name: list(found[name]) if isinstance(found[name], tuple) else found[name] for name in wanted} == wanted
+    assert {
+        name: list(found[name]) if isinstance(found[name], tuple) else found[name] for name in wanted
+    } == wanted
 
 
 @torch.inference_mode()
@@ -73,7 +75,9 @@ def test_prompt_encoder():
 
 @torch.inference_mode()
 def test_a_mask_without_points_makes_no_token():
-    sparse, dense = filled_model().prompt_encoder(points=None, boxes=None, masks=torch.zeros(2, 1, 16, 16, 16))
+    sparse, dense = filled_model().prompt_encoder(
+        points=None, boxes=None, masks=torch.zeros(2, 1, 16, 16, 16)
+    )
     assert sparse.shape == (2, 0, 48)
     assert dense.shape == (2, 48, 4, 4, 4)
 
@@ -131,8 +135,8 @@ def test_boxes_and_wrong_shapes_are_refused_with_what_is_right():
         model.image_encoder(torch.zeros(1, 1, 16, 32, 32))
     with pytest.raises(ValueError, match=r"\(B, 1, 16, 16, 16\) is expected"):
         model.prompt_encoder(masks=torch.zeros(1, 1, 8, 8, 8))
+    points = (torch.zeros(2, 1, 3), torch.ones(2, 1))
     with pytest.raises(ValueError, match="as many of each kind"):
-        points = (torch.zeros(2, 1, 3), torch.ones(2, 1))
         model.prompt_encoder(points=points, masks=torch.zeros(1, 1, 16, 16, 16))
 
 

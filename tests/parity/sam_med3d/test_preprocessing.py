@@ -72,7 +72,10 @@ def test_the_windows_of_the_older_script(index):
     case = table("case_sliding_window")[index]
     box = np.array([case["label_box_lo"], case["label_box_hi"]])
     windows = shifted_windows(box, case["shape"], case["crop"])
-    listed = [[list(w.bounds.padding), list(w.bounds.cropping), list(w.in_volume), list(w.in_window)] for w in windows]
+    listed = [
+        [list(w.bounds.padding), list(w.bounds.cropping), list(w.in_volume), list(w.in_window)]
+        for w in windows
+    ]
     keys = ("padding", "cropping", "ori_roi", "pred_roi")
     assert listed == [[w[key] for key in keys] for w in case["rounded"]]
     assert listed[-1] == [case["center"][0][key] for key in keys]
