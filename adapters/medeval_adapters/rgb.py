@@ -22,7 +22,7 @@ def to_rgb(
 
 def to_picture(
     image: Image, channels: Sequence[int] | None = None, window: tuple[float, float] | None = None
-) -> NDArray[np.uint8] | NDArray[np.float32]:
+) -> NDArray:
     """(row, column, 3) in 0..255; uint8 but for pictures that were float in that range.
 
     channels: one (grey) or three of the image's channels; by default grey or colour as the file has it, alpha dropped.
@@ -45,7 +45,7 @@ def to_picture(
         and 1 < chosen.max() <= 255
         and chosen.min() >= 0
     ):
-        picture = chosen.astype(np.float32)
+        picture: NDArray = chosen.astype(np.float32)
     else:
         picture = _to_bytes(chosen, window)
     return np.ascontiguousarray(np.moveaxis(picture, 0, -1))

@@ -91,12 +91,6 @@ class PromptableSAM:
         encoder = self.network.image_encoder
         self._encoder = torch.compile(encoder) if self.compile else encoder
 
-    @property
-    def mean_colour(self) -> tuple[float, float, float]:
-        """Red, green and blue (0..255) that the network sees as zero: what a protocol should pad with."""
-        red, green, blue = self.network.pixel_mean.flatten().tolist()
-        return (red, green, blue) if self.channel_order == "rgb" else (blue, green, red)
-
     def encode(self, image: Image) -> Encoded:
         """The image's embedding; the one pass through the image encoder. Raises ``DataError``, see ``to_picture``."""
         torch = import_torch()

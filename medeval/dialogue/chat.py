@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from medeval.llm.replies import Outcome, Reply
 from medeval.types.errors import CaseFailure, EvaluatorFailure
+from medeval.types.status import Status
 
 Message = Mapping[str, Any]  # {"role": "system" | "user" | "assistant", "content": text}
 T = TypeVar("T")
@@ -74,7 +75,7 @@ async def as_evaluator(asked: Awaitable[T], who: str) -> T:
     try:
         return await asked
     except CaseFailure as error:
-        if not error.status.models_fault:
+        if error.status.missing and error.status is not Status.EVALUATOR_FAILED:
             raise
         raise EvaluatorFailure(f"{who}: {error}") from error
     except Exception as error:

@@ -87,8 +87,11 @@ class FinishedDialogues(BaseModel):
         return found
 
     def output(self, case: Case, key: Key) -> dict[str, Any]:
-        """The dialogue of a case's sample, as plain data. Raises ``DataError`` when the file has none."""
-        found = self.dialogues.get((case.id, key.sample))
+        """The dialogue of a case's sample, as plain data. Raises ``DataError`` when the file has none, or is broken."""
+        try:
+            found = self.dialogues.get((case.id, key.sample))
+        except DialogueFileError as error:
+            raise DataError(str(error)) from error
         if found is None:
             raise DataError(f"{self.file}: no dialogue of case {case.id!r}, sample {key.sample}")
         return found.to_plain()

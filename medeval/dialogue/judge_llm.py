@@ -24,6 +24,7 @@ from medeval.dialogue.rubric import CriteriaRubric, Item, ItemRubric, SignedCrit
 from medeval.dialogue.turns import Dialogue
 from medeval.types.errors import CaseFailure
 from medeval.types.seeds import rng
+from medeval.types.status import Status
 
 _SYSTEM = """You assess how a doctor conducted a consultation by text. You are an experienced clinical examiner.
 The consultation comes as a JSON array of {{turn, speaker, text}} between the tags <transcript-{nonce}> and </transcript-{nonce}>.
@@ -138,7 +139,7 @@ class ChatJudge:
             messages = self.messages(group.parts, shown, case, group.needs_reference)
             value, usage = await object_of(self._chat, messages, form, f"judge {self.name}", sample)
         except CaseFailure as error:
-            if error.status != "evaluator_failed":
+            if error.status is not Status.EVALUATOR_FAILED:
                 raise
             return {p.id: Rating(p.id, error=str(error), judge=self.name) for p in group.parts}, {}
         given: dict[str, list[Any]] = {}

@@ -101,7 +101,9 @@ class Pattern:
 
     @cached_property
     def _compiled(self) -> tuple[tuple[bool, re.Pattern[str]], ...]:
-        return tuple((wanted, re.compile("|".join(map(_expression, options)))) for wanted, options in self.groups)
+        return tuple(
+            (wanted, re.compile("|".join(map(_expression, options)))) for wanted, options in self.groups
+        )
 
 
 @lru_cache(maxsize=65536)
@@ -124,9 +126,15 @@ class Patterns:
     def __init__(self, patterns: Iterable[str]) -> None:
         self.source = tuple(patterns)
         self._patterns = tuple(Pattern.parse(text) for text in self.source)
+        self._matches = lru_cache(maxsize=4096)(
+            self._match
+        )  # a sentence is asked of many rules, and by each more than once
 
     def matches(self, sentence: str) -> bool:
         """True when one pattern matches this sentence."""
+        return self._matches(sentence)
+
+    def _match(self, sentence: str) -> bool:
         return any(pattern.matches(sentence) for pattern in self._patterns)
 
     def found(self, parts: Sequence[str]) -> list[int]:

@@ -233,16 +233,6 @@ def test_channels_are_seen_in_the_order_of_the_released_weights(file):
         assert seen[0][0].mean(dim=(1, 2)).argmax() == channel
 
 
-@pytest.mark.parametrize("order", ["rgb", "bgr"])
-def test_the_mean_colour_is_seen_as_zero(file, order):
-    adapter = SAMMed2D(checkpoint=file, device="cpu", channel_order=order)
-    seen = []
-    adapter._encoder = lambda square: seen.append(square) or torch.zeros(1, 16, 8, 8)
-    padding = np.tile(np.reshape(adapter.mean_colour, (3, 1, 1)), (1, 32, 32)).astype(np.float32)
-    adapter.encode(Image(padding, Grid((32, 32), (1.0, 1.0))))
-    assert seen[0].abs().max() == 0
-
-
 # -- prompts that cannot be meant ------------------------------------------------------------------------------------
 
 

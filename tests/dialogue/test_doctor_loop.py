@@ -242,6 +242,8 @@ def test_a_line_that_is_no_dialogue_is_told_of(tmp_path, line, told):
     path.write_text(line)
     with pytest.raises(DialogueFileError, match=told):
         _ = FinishedDialogues(file=path).dialogues
+    with pytest.raises(DataError, match=told):  # nobody's model is to blame
+        FinishedDialogues(file=path).output(Case("a", None, {}), Key("*"))
 
 
 def test_a_dialogue_twice_is_told_of(tmp_path):

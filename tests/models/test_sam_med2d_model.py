@@ -220,7 +220,7 @@ def test_weights_of_another_image_size_load_and_run(image_size):
 def test_adapters_are_dropped_only_when_that_is_said():
     state = build(**TINY).state_dict()
     plain = build(**{**TINY, "encoder_adapter": False})
-    with pytest.raises(WeightsError, match="18 unexpected .*Adapter"):
+    with pytest.raises(WeightsError, match=r"18 unexpected .*Adapter"):
         load_checkpoint(plain, state)
     assert len(load_checkpoint(plain, state, drop=(".Adapter.",)).dropped) == 18
 
@@ -228,6 +228,6 @@ def test_adapters_are_dropped_only_when_that_is_said():
 def test_fresh_adapters_are_told_when_that_was_not_said():
     state = build(**{**TINY, "encoder_adapter": False}).state_dict()
     model = build(**TINY)
-    with pytest.raises(WeightsError, match="18 missing .*Adapter"):
+    with pytest.raises(WeightsError, match=r"18 missing .*Adapter"):
         load_checkpoint(model, state)
     assert len(load_checkpoint(model, state, fresh=(".Adapter.",)).fresh) == 18

@@ -175,7 +175,7 @@ def test_half_a_file_is_told_as_such(tmp_path, suffix, part):
     else:
         torch.save({"model": state}, whole, _use_new_zipfile_serialization=suffix == "pth")
     half.write_bytes(whole.read_bytes()[: int(part * whole.stat().st_size)])
-    with pytest.raises(WeightsError, match="is no whole checkpoint.*download it again"):
+    with pytest.raises(WeightsError, match=r"is no whole checkpoint.*download it again"):
         read_weights(half)
 
 
@@ -207,7 +207,7 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path):
 @pytest.mark.parametrize("content", [{}, [1, 2], {"epoch": 3, "loss": 0.1}, torch.zeros(3)], ids=str)
 def test_a_file_without_weights_says_what_it_holds(tmp_path, content):
     torch.save(content, tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match="no weights found|not a mapping"):
+    with pytest.raises(WeightsError, match=r"no weights found|not a mapping"):
         read_weights(tmp_path / "a.pth")
 
 
@@ -279,7 +279,7 @@ def test_convert_writes_tied_and_strided_tensors(tmp_path):
 
 def test_convert_wants_a_safetensors_target_and_leaves_nothing_when_it_fails(tmp_path):
     torch.save(network().state_dict(), tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match="must end with .safetensors"):
+    with pytest.raises(WeightsError, match=r"must end with \.safetensors"):
         convert(tmp_path / "a.pth", tmp_path / "b.pth")
     with pytest.raises(WeightsError, match="no such file"):
         convert(tmp_path / "none.pth", tmp_path / "b.safetensors")

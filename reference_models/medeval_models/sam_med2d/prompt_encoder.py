@@ -108,13 +108,18 @@ class PromptEncoder(nn.Module):
         embedded = torch.where(kind == NOT_A_POINT, 0.0, self._place(coords))
         embedded = embedded + (kind == NOT_A_POINT) * self.not_a_point_embed.weight
         for label in (BACKGROUND, FOREGROUND):
-            embedded = embedded + (kind == label) * self.point_embeddings[label].weight
+            embedded = embedded + (kind == label) * self._kind(label)
         return embedded
 
     def _embed_boxes(self, boxes: Tensor) -> Tensor:
         corners = self._place((boxes + 0.5).reshape(-1, 2, 2))
-        kinds = torch.cat([self.point_embeddings[2].weight, self.point_embeddings[3].weight])
+        kinds = torch.cat([self._kind(2), self._kind(3)])
         return corners + kinds
+
+    def _kind(self, index: int) -> Tensor:
+        weight = self.point_embeddings[index].weight
+        assert isinstance(weight, Tensor)
+        return weight
 
     def _embed_masks(self, masks: Tensor | None, batch: int) -> Tensor:
         if masks is None:

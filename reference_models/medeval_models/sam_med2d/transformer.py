@@ -29,7 +29,8 @@ class Attention(nn.Module):
         """(B, n, C), (B, m, C), (B, m, C) -> (B, n, C); batches of one are repeated."""
         heads = [self._heads(x) for x in (self.q_proj(q), self.k_proj(k), self.v_proj(v))]
         batch = max(len(x) for x in heads)
-        mixed = F.scaled_dot_product_attention(*(x.expand(batch, -1, -1, -1) for x in heads))
+        q, k, v = (x.expand(batch, -1, -1, -1) for x in heads)
+        mixed = F.scaled_dot_product_attention(q, k, v)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
