@@ -18,12 +18,13 @@ from medeval.engine.progress import Progress
 from medeval.engine.published import published_tables
 from medeval.engine.run import RunOptions
 from medeval.engine.starters import starter
+from medeval.engine.tools import convert_weights
 from medeval.engine.training import train
 from medeval.runs import Run
 from medeval.suite import Suite
 
 __all__ = [
-    "Plan", "Run", "RunOptions", "Shard", "Suite", "describe", "evaluate", "evaluation_folder", "failures", "listing", "load_suite", "merge",
+    "Plan", "Run", "RunOptions", "Shard", "Suite", "convert_weights", "describe", "evaluate", "evaluation_folder", "failures", "listing", "load_suite", "merge",
     "package_version", "published_tables", "run", "score", "starter", "tables",
     "train",
 ]  # fmt: skip

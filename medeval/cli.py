@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
+from medeval import cli_dataset
+
 app = typer.Typer(
     name="medeval",
     help="Evaluate medical foundation models: one YAML suite in; records, scores with intervals and a report out.",
@@ -22,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cli_dataset.app, name="dataset")
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no table.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; default runs/NAME.")]
@@ -199,6 +203,20 @@ def train(
 
     weights = api.train(recipe, config, out or Path("runs") / f"train-{recipe}", tell=_tell(quiet))
     typer.echo(f"weights: {weights}")
+
+
+@app.command()
+def weights(
+    action: Annotated[str, typer.Argument(metavar="convert", help="convert: rewrite a checkpoint as safetensors.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A checkpoint; nothing that it holds is run.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors file to write.")],
+) -> None:
+    """Convert a checkpoint without running what it holds: weights convert IN OUT.safetensors."""
+    from medeval import api
+
+    if action != "convert":
+        _fail(f"weights {action!r}: there is only `medeval weights convert IN OUT.safetensors`")
+    typer.echo(api.convert_weights(source, target))
 
 
 @app.command()
