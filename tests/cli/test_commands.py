@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 import pytest
-from conftest import picture, scores
 from PIL import Image
+from small_world import picture, scores
 
 import medeval
 

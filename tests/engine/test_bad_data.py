@@ -8,7 +8,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import scores
+from small_world import scores
 
 from medeval.types import DatasetError
 
@@ -172,8 +172,8 @@ def test_an_index_that_leaves_its_root_reads_nothing_outside(small):
     root = small.folder / "sa"
     (root / "images").mkdir(parents=True)
     (root / "masks").mkdir()
-    from conftest import picture
     from PIL import Image
+    from small_world import picture
 
     image, labels = picture(0)
     name = "amos_0006_90"

@@ -9,7 +9,7 @@ import time
 from html import unescape
 
 import pytest
-from conftest import scores
+from small_world import scores
 
 CASES = 6
 BAD = 2  # the case at which the model misbehaves: it has both structures

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import scores
+from small_world import scores
 
 import medeval
 import medeval.types

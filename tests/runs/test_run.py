@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import scores
 from PIL import Image
+from small_world import scores
 
 import medeval
 from medeval.types import RunError
