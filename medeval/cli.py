@@ -179,7 +179,9 @@ def list_(
 def show(
     folder: Annotated[Path, typer.Argument(help="A run folder.")],
     by: Annotated[str, typer.Option(help="A group of the suite's `by`, for example `structure`.")] = "",
-    published: Annotated[str, typer.Option(help="Published figures to print below, for example `sam-med2d`.")] = "",
+    published: Annotated[
+        str, typer.Option(help="Published figures to print below, for example `sam-med2d`.")
+    ] = "",
 ) -> None:
     """Print the score tables of a run."""
     from medeval import api
@@ -207,7 +209,9 @@ def train(
 
 @app.command()
 def weights(
-    action: Annotated[str, typer.Argument(metavar="convert", help="convert: rewrite a checkpoint as safetensors.")],
+    action: Annotated[
+        str, typer.Argument(metavar="convert", help="convert: rewrite a checkpoint as safetensors.")
+    ],
     source: Annotated[Path, typer.Argument(metavar="IN", help="A checkpoint; nothing that it holds is run.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors file to write.")],
 ) -> None:

@@ -1,8 +1,16 @@
 """Diagnostic dialogues: cases, a simulated patient, the doctor's loop, rubrics and judges. Everything runs without an LLM.
 
-cases.py agentclinic.py dataset.py   patient cases and where they come from
-lexicon.py text.py files.py          a language's words as data, and how text is matched
-questions.py patient.py measurement.py patient_llm.py ledger.py guards.py   the patient, and what it gave away
-doctor.py finished.py scripted.py    the doctor under test, dialogues held elsewhere, doctors for tests
-rubric.py judge_rules.py judge_llm.py panel.py diagnosis.py scoring.py      what a dialogue is worth
+    cases agentclinic dataset        patient cases, what each role may see of them, and where they come from
+    text lexicon judging files       words of a language as data, and how text is matched
+    questions patient patient_llm    what is asked, and who answers it: rules, or a chat model
+    measurement                      examinations and tests, from the case or not at all
+    ledger guards                    what the patient gave away, and what it must not do
+    turns chat doctor finished       a dialogue as data, the doctor under test, dialogues held elsewhere
+    scripted                         good, curt, unsafe and mute doctors, and seeded degradations
+    rubric ratings panel scoring     what is asked of a dialogue, what judges say, and what it is worth
+    judge_rules judge_llm fencing    judges without and with a model, and how planted orders come to nothing
+    diagnosis                        whether a named diagnosis is the reference
+    roles                            a suite's blocks as patient, measurement agent and judges
+
+rubrics/, cases/, lexicons/ and scripts/ are data; users bring their own by path.
 """

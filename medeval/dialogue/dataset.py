@@ -40,7 +40,9 @@ class PatientCases(Dataset):
         """The cases in the file's order."""
         return [
             CaseInfo(
-                c.id, c.patient, {"language": c.language, "source": c.source, "red_flags": bool(c.red_flags)}
+                c.id,
+                c.patient or c.id,
+                {"language": c.language, "source": c.source, "red_flags": bool(c.red_flags)},
             )
             for c in self.cases.values()
         ]

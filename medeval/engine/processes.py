@@ -28,7 +28,8 @@ from medeval.runs.folder import RunFolder
 from medeval.suite import Suite
 from medeval.types import MedevalError, RunError, Status, UserError
 
-IN_FLIGHT = 4  # jobs in a child: one is predicted and one scored while two are read
+AHEAD = 2  # jobs in a child that are not predicted yet: one is asked while one is read
+IN_FLIGHT = 5  # with those that wait to be scored and written
 
 
 class ModelNotBuilt(MedevalError):
@@ -74,6 +75,7 @@ class _Child:
             artifact = Path(order.artifact) if order.artifact else None
             model = self._built(plan, planned.cell.model)
             worker = Worker(plan, planned, RunFolder(Path(setup.folder)), setup.settings, model, artifact)
+            worker.more = self._connection.poll
             self.send("ready", None)
             worker.run(
                 self._jobs(),
@@ -146,6 +148,7 @@ class _Seat:
     process: Any
     connection: Connection
     jobs: dict[str, Job] = field(default_factory=dict)
+    predicted: set[str] = field(default_factory=set)
     ordered: bool = False
     ready: bool = False
     closing: bool = False
@@ -153,6 +156,11 @@ class _Seat:
     predicting: str | None = None
     spent: float = 0.0
     since: float | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Number of its jobs that are not predicted yet."""
+        return len(self.jobs.keys() - self.predicted)
 
     def hear(self, event: str, unit: str) -> None:
         """One event of the worker."""
@@ -164,6 +172,7 @@ class _Seat:
             self.predicting, self.spent = unit, 0.0
         elif event == "predicted":
             self.predicting = None
+            self.predicted.add(unit)
 
     def left(self, timeout: float) -> float | None:
         """Seconds until the model is overdue; None while no clock runs."""
@@ -276,11 +285,11 @@ class _Shift:
             if not seat.ordered:
                 seat.ordered = True
                 seat.connection.send(self._order)
-            while todo and len(seat.jobs) < IN_FLIGHT:
+            while todo and seat.waiting < AHEAD and len(seat.jobs) < IN_FLIGHT:
                 job = todo.popleft()
                 seat.jobs[job.unit.id] = job
                 seat.connection.send(job)
-            if not todo:  # now, not later: a child waits for its next job before it predicts the last
+            if not todo:
                 seat.closing = True
                 seat.connection.send(None)
         except OSError:  # the child is gone; its end of the pipe tells so next

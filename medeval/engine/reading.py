@@ -23,13 +23,25 @@ class Job:
 
 
 class Ahead:
-    """Jobs with their cases' reads, submitted some cases before they are consumed, across the borders of jobs."""
+    """Jobs with their cases' reads, submitted some cases before they are consumed, across the borders of jobs.
 
-    def __init__(self, jobs: Iterable[Job], readers: ThreadPoolExecutor, read: ReadCase, window: int) -> None:
-        self._ids = ((job, case_id) for job in jobs for case_id in job.unit.case_ids)
+    more: False while the next job is not there yet; then nobody waits for it who has work in hand.
+    """
+
+    def __init__(
+        self,
+        jobs: Iterable[Job],
+        readers: ThreadPoolExecutor,
+        read: ReadCase,
+        window: int,
+        more: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._jobs = iter(jobs)
         self._readers = readers
         self._read = read
         self._window = window
+        self._more = more
+        self._unread: deque[tuple[Job, str]] = deque()
         self._queue: deque[tuple[Job, str, Future]] = deque()
 
     def __iter__(self) -> Iterator[tuple[Job, Iterator[tuple[str, Future]]]]:
@@ -41,18 +53,26 @@ class Ahead:
                 pass
 
     def _of(self, job: Job) -> Iterator[tuple[str, Future]]:
-        while self._fill() and self._queue[0][0] is job:
+        for _ in job.unit.case_ids:
+            self._fill()
             _, case_id, future = self._queue.popleft()
             yield case_id, future
 
     def _fill(self) -> bool:
-        while len(self._queue) < self._window:
-            try:
-                job, case_id = next(self._ids)
-            except StopIteration:
-                break
+        while len(self._queue) < self._window and (self._unread or self._next()):
+            job, case_id = self._unread.popleft()
             self._queue.append((job, case_id, self._readers.submit(self._read, case_id)))
         return bool(self._queue)
+
+    def _next(self) -> bool:
+        """Take one more job; False when there is none, or none yet."""
+        if self._queue and not self._more():
+            return False
+        job = next(self._jobs, None)
+        if job is None:
+            return False
+        self._unread.extend((job, case_id) for case_id in job.unit.case_ids)
+        return True
 
 
 class InputsOnly:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any

@@ -78,6 +78,7 @@ class Worker:
         self.dataset = plan.datasets[planned.cell.dataset]
         self.model = model
         self.artifact = artifact
+        self.more: Callable[[], bool] = lambda: True  # False while the next job is not there yet
         self._slots = threading.Semaphore(2 * settings.score_threads)
 
     @property
@@ -189,7 +190,7 @@ class Worker:
         self, subject: Any, jobs: Iterable[Job], on_result: OnResult, on_event: OnEvent
     ) -> None:
         closing: deque[Future[None]] = deque()
-        for job, cases in Ahead(jobs, self.readers, self.read, self.settings.read_ahead):
+        for job, cases in Ahead(jobs, self.readers, self.read, self.settings.read_ahead, self.more):
             journal = self.journal(job)
             context = self.context(journal)
             recorder = self.recorder(job, context, on_event)
