@@ -33,10 +33,10 @@ demo: $(STAMP)
 	$(BIN)/medeval run demo --out demo-run --workers 2
 
 test: $(TORCH_STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(TORCH_STAMP)
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
 
 lint: $(TORCH_STAMP)
 	$(BIN)/ruff check .

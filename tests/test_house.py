@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "monai", "transformers", "langchain", "langchain_core", "ray", "matplotlib", "nilearn", "openai")
+HEAVY = (
+    "torch",
+    "monai",
+    "transformers",
+    "langchain",
+    "langchain_core",
+    "ray",
+    "matplotlib",
+    "nilearn",
+    "openai",
+)
 
 
 def test_a_room_imports_only_from_floors_below_it():
@@ -40,7 +50,9 @@ def test_planning_a_suite_loads_no_deep_learning_package():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("folder", ["medeval", "adapters/medeval_adapters", "reference_models/medeval_models"])
+@pytest.mark.parametrize(
+    "folder", ["medeval", "adapters/medeval_adapters", "reference_models/medeval_models"]
+)
 def test_no_first_party_file_reads_a_pickle_or_runs_a_yaml_tag(folder):
     forbidden = ("pickle.load", "yaml.load(", "yaml.unsafe_load", "allow_pickle=True", "weights_only=False")
     found = [

@@ -26,21 +26,30 @@ class TrainSAMMed2D(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    description: ClassVar[str] = "SAM-Med2D's interactive fine-tuning of SAM's adapters, prompt encoder and decoder"
+    description: ClassVar[str] = (
+        "SAM-Med2D's interactive fine-tuning of SAM's adapters, prompt encoder and decoder"
+    )
 
     dataset: dict[str, Any] = Field(description="A suite's dataset entry: {format: sa-med2d, root: ...}.")
-    checkpoint: Path | None = Field(None, description="Weights to begin from: SAM's or SAM-Med2D's; unset: random.")
-    sizes: dict[str, Any] = Field(
-        default_factory=dict, description="Sizes of the network, as `medeval_models.sam_med2d.build` takes them."
+    checkpoint: Path | None = Field(
+        None, description="Weights to begin from: SAM's or SAM-Med2D's; unset: random."
     )
-    trainable: str = Field("adapter", pattern="^(adapter|decoder|all)$", description="adapter, decoder (FT-SAM) or all.")
+    sizes: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Sizes of the network, as `medeval_models.sam_med2d.build` takes them.",
+    )
+    trainable: str = Field(
+        "adapter", pattern="^(adapter|decoder|all)$", description="adapter, decoder (FT-SAM) or all."
+    )
     as_released: bool = Field(False, description="Leave untrained what the released script leaves untrained.")
     epochs: int = Field(15, ge=1)
     batch_size: int = Field(2, ge=1, description="Images a batch.")
     masks: int = Field(5, ge=1, description="Masks an image, drawn with replacement.")
     clicks: int = Field(8, ge=0, description="Correction steps a batch.")
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    milestones: tuple[float, ...] = Field((), description="Shares of the training after which the rate is halved.")
+    milestones: tuple[float, ...] = Field(
+        (), description="Shares of the training after which the rate is halved."
+    )
     min_pixels: int = Field(1, ge=1, description="Leave out masks that are smaller in the network's frame.")
     seed: int = 0
     device: Device = "auto"
@@ -74,7 +83,10 @@ class TrainSAMMed2D(BaseModel):
         outcome = trainer.run(FileCheckpoint(out / "last.safetensors"), progress)
         (out / "history.json").write_text(json.dumps(outcome.history, indent=1), encoding="utf-8")
         weights = out / "weights.safetensors"
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}, weights)
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()},
+            weights,
+        )
         tell(outcome.stopped or f"{outcome.steps} steps done: {weights}")
         return weights
 
@@ -121,7 +133,9 @@ class TrainSAMMed2D(BaseModel):
                 masks += len(example.masks)
         if not examples:
             raise DataError(f"dataset {name}: no mask of at least {self.min_pixels} pixels to train on")
-        tell(f"{len(examples)} images, {masks} masks; {dropped} masks below {self.min_pixels} pixels left out")
+        tell(
+            f"{len(examples)} images, {masks} masks; {dropped} masks below {self.min_pixels} pixels left out"
+        )
         return examples
 
     def _example(self, network: Any, dataset: Dataset, case_id: str) -> tuple[Any, int]:
@@ -132,9 +146,13 @@ class TrainSAMMed2D(BaseModel):
         case = dataset.read(case_id)
         rgb = to_picture(case.inputs["image"])
         frame = Frame.fit(rgb.shape[:2], network.image_size, "loader")
-        image = frame.place(normalised(network, frame.resize(rgb)[..., ::-1]))  # BGR, as the released weights expect
+        image = frame.place(
+            normalised(network, frame.resize(rgb)[..., ::-1])
+        )  # BGR, as the released weights expect
         structures = case.reference["structures"]
-        framed = [frame.place(torch.from_numpy(_resized(frame, structures.mask(n)))) for n in structures.present()]
+        framed = [
+            frame.place(torch.from_numpy(_resized(frame, structures.mask(n)))) for n in structures.present()
+        ]
         kept = [mask for mask in framed if int(mask.sum()) >= self.min_pixels]
         return (Example(image, torch.stack(kept)) if kept else None), len(framed) - len(kept)
 

@@ -4,7 +4,7 @@
     pytest benchmarks/perf/bench_sam_med3d.py -o addopts= -s                                           the full one as well
 
 The naive way is the official loop's where a user clicks: crop, normalise and encode for every structure and click, then
-decode one prompt. It runs our network, clicks and logits, so the masks are the same, which is asserted; only the row
+decode one prompt; of the full network it is timed on one structure, for all cost the same. It runs our network, clicks and logits, so the masks are the same, which is asserted; only the row
 "encoder" sets the straightforward attention (every padded token a token) beside ours. Peaks are those of a process of
 their own, without its imports and weights.
 """
@@ -102,9 +102,13 @@ def test_five_clicks_on_eight_structures(
 ) -> None:
     model = SAMMed3D(checkpoint=checkpoint(tmp_path, sizes), device="auto", precision="fp32", patch=patch)
     image, sessions = work(model.network.image_size)
-    answers = benchmark.pedantic(ours, (model, image, sessions), rounds=3 if sizes else 1, warmup_rounds=1)
-    theirs, expected = timed(naive, model, image, sessions)
-    for one, other in zip(answers, expected, strict=True):
+    answers = benchmark.pedantic(
+        ours, (model, image, sessions), rounds=3 if sizes else 1, warmup_rounds=bool(sizes)
+    )
+    some = sessions if sizes else sessions[:1]
+    part, expected = timed(naive, model, image, some)
+    theirs = part * len(sessions) / len(some)
+    for one, other in zip(answers, expected, strict=False):
         scale = np.abs(other.logits["logits"]).max()
         assert np.abs(one.logits["logits"] - other.logits["logits"]).max() <= 1e-3 * scale
         assert np.mean(one.mask != other.mask) <= 1e-2  # random weights: logits near 0 everywhere
@@ -127,7 +131,7 @@ def test_the_encoder(benchmark: Any, name: str, sizes: dict) -> None:
             torch.nn.init.normal_(parameter, std=0.05)
     patch = torch.randn(1, 1, *[encoder.img_size] * 3)
     with torch.inference_mode():
-        found = benchmark.pedantic(encoder, (patch,), rounds=3, warmup_rounds=1)
+        found = benchmark.pedantic(encoder, (patch,), rounds=3 if sizes else 2, warmup_rounds=1)
         theirs, expected = timed(StraightforwardEncoder(encoder), patch)
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
     mine = benchmark.stats.stats.min
@@ -147,7 +151,6 @@ from pathlib import Path
 model = bench.SAMMed3D(checkpoint=Path(sys.argv[3]), device="cpu", patch="tiled")
 if sys.argv[4] == "naive":
     model.network.image_encoder = bench.StraightforwardEncoder(model.network.image_encoder)
-    object.__setattr__(model.network.image_encoder, "img_size", model.network.image_encoder.of.img_size)
 image, sessions = bench.work(model.network.image_size)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 if sys.argv[4] == "ours":

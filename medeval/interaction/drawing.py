@@ -128,7 +128,9 @@ def mixed_points(
     mask = np.asarray(mask, dtype=bool)
     inside, outside = np.flatnonzero(mask), np.flatnonzero(~mask)
     if not inside.size:
-        raise EvaluatorFailure("a point on an empty structure: prompts are drawn only for structures that are present")
+        raise EvaluatorFailure(
+            "a point on an empty structure: prompts are drawn only for structures that are present"
+        )
     hits = n if n == 1 or not outside.size else n // 2
     flat = rng.choice(inside, hits)
     if hits < n:

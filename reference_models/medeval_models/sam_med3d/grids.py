@@ -232,8 +232,8 @@ class VolumeGrid:
 def signed_distance(mask: NDArray[np.bool_], spacing: Sequence[float], limit: float) -> NDArray[np.float32]:
     """Distance to the boundary in mm, positive inside, cut at +-``limit``: a mask as a field that survives resampling.
 
-    A binary mask does not: at 0.8 mm, nearest voxels at 1.5 mm and back cost an adrenal gland 0.13 of its Dice, this
-    0.02 (``amos_toy``). An empty mask is -limit everywhere.
+    A binary mask does not: from 0.8 mm to 1.5 mm and back, nearest voxels cost an adrenal gland 0.13 of its Dice, this
+    with cubic splines 0.015 (an AMOS scan). An empty mask is -limit everywhere.
     """
     from scipy import ndimage
 

@@ -45,6 +45,7 @@ class StraightforwardEncoder(nn.Module):
     def __init__(self, encoder: Any) -> None:
         super().__init__()
         self.of = encoder
+        self.img_size = encoder.img_size
 
     def forward(self, x: Tensor) -> Tensor:
         """As the encoder's."""
