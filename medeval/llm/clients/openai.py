@@ -7,6 +7,7 @@ limits are the harness's, so the SDK's are switched off.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -212,9 +213,7 @@ def _aiohttp_transport(sdk: Any) -> Any:
     try:
         if hasattr(sdk, "DefaultAioHttpClient"):
             return sdk.DefaultAioHttpClient(**limits)
-        from httpx_aiohttp import HttpxAiohttpClient
-
-        return HttpxAiohttpClient(**limits)
+        return importlib.import_module("httpx_aiohttp").HttpxAiohttpClient(**limits)
     except (ImportError, RuntimeError):
         return None
 
