@@ -71,7 +71,7 @@ class TorchSegmenter:
         self._device = pick_device(self.device)
         self._dtype = pick_precision(self.precision, self._device)
         self._network = self._built().to(self._device).eval()
-        self._dimensions = _dimensions(self._network, self.size)
+        self._dimensions = dimensions_of(self._network, self.size)
 
     @property
     def module(self) -> "nn.Module":
@@ -100,9 +100,7 @@ class TorchSegmenter:
 
     def label_tensor(self, structures: Structures) -> "Tensor":
         """Class numbers on the grid of ``tensor``, (N, *spatial) int64; 0 where there is no class. For supervised training."""
-        array = np.zeros(structures.shape, dtype=np.int64)
-        for number, name in self._numbered(structures):
-            array[structures.mask(name)] = number
+        array = class_numbers(structures, self.classes)
         return Placement.of(
             structures.shape, self._dimensions, self.slice_axis, self.size, self.divisible_by
         ).label(array)
@@ -143,13 +141,6 @@ class TorchSegmenter:
     def _placement(self, image: Image) -> Placement:
         return Placement.of(image.grid.shape, self._dimensions, self.slice_axis, self.size, self.divisible_by)
 
-    def _numbered(self, structures: Structures) -> list[tuple[int, str]]:
-        if self.classes is not None:
-            return [(n, name) for n, name in enumerate(self.classes) if n and name in structures.names]
-        if not isinstance(structures, LabelMap):
-            raise PluginError("a dataset of separate masks: name the network's `classes`")
-        return [(values[0], name) for name, values in structures.labels.items() if len(values) == 1]
-
     def _built(self) -> "nn.Module":
         import_torch()
         from medeval_models.weights import WeightsError, load_weights, read_weights
@@ -168,7 +159,26 @@ class TorchSegmenter:
         return network
 
 
-def _dimensions(network: Any, size: tuple[int, ...] | None) -> int:
+def class_numbers(structures: Structures, classes: Sequence[str] | None) -> NDArray[np.int64]:
+    """A network's class of every voxel, 0 where there is none: positions in ``classes``, or the dataset's own label values.
+
+    Raises ``PluginError`` for separate masks without ``classes``.
+    """
+    if classes is not None:
+        numbered = [
+            (number, name) for number, name in enumerate(classes) if number and name in structures.names
+        ]
+    elif isinstance(structures, LabelMap):
+        numbered = [(values[0], name) for name, values in structures.labels.items() if len(values) == 1]
+    else:
+        raise PluginError("a dataset of separate masks: name the network's `classes`")
+    array = np.zeros(structures.shape, dtype=np.int64)
+    for number, name in numbered:
+        array[structures.mask(name)] = number
+    return array
+
+
+def dimensions_of(network: Any, size: tuple[int, ...] | None) -> int:
     """Spatial dimensions of a network: of its convolutions, else of ``size``."""
     import torch
 

@@ -18,7 +18,7 @@ secrets                       keys, and how they stay out of every text
 """
 
 from medeval.llm.budget import Limit, Scope
-from medeval.llm.chat import Chat, Steps, gather_bounded
+from medeval.llm.chat import Chat, Steps
 from medeval.llm.clients.base import Capabilities, ChatClient, ClientIdentity
 from medeval.llm.errors import (
     BadCall,
@@ -52,5 +52,5 @@ __all__ = [
     "EndpointRefuses", "Finish", "Harness", "HarnessSettings", "Kind", "Limit", "Message", "ModelRaised", "NotRecorded",
     "Outcome", "Picture", "Price", "Prices", "RefusedReply", "Reply", "RunTimeout", "Sampling", "Scope", "Steps", "Tool",
     "ToolCall", "TransportError", "TruncatedReply", "UnparsableReply", "Usage", "assistant", "estimate_dialogue",
-    "gather_bounded", "model_of", "open_model", "system", "to_messages", "user", "validate_block",
+    "model_of", "open_model", "system", "to_messages", "user", "validate_block",
 ]  # fmt: skip

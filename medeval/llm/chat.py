@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -16,8 +15,6 @@ from medeval.llm.errors import (
     BadCall,
     CallFailure,
     ContextTooLong,
-    Kind,
-    TransportError,
     TruncatedReply,
     UnparsableReply,
 )
@@ -197,19 +194,3 @@ class Chat:
 
     def _blamed(self, error: CallFailure) -> CallFailure:
         return error if self.under_test else error.of_evaluator()
-
-
-async def gather_bounded(limit: int, jobs: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """Run all jobs, at most ``limit`` at once, results in order; the first failure cancels the rest."""
-    slots = asyncio.Semaphore(limit)
-
-    async def one(job: Callable[[], Awaitable[T]]) -> T:
-        async with slots:
-            return await job()
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(job)) for job in jobs]
-    return [task.result() for task in tasks]
-
-
-__all__ = ["Chat", "Kind", "Steps", "TransportError", "gather_bounded"]

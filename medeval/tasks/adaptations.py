@@ -71,7 +71,10 @@ def checked_adaptations(given: Any) -> dict[str, dict[str, Any]]:
 def _checked(arm: str, entry: dict[str, Any]) -> dict[str, Any]:
     reference = entry.pop("method", arm)
     try:
-        return {"method": reference, **validate_options(resolve(GROUP, reference), entry)}
+        plugin = resolve(GROUP, reference)
+        options = validate_options(plugin, entry)
+        build(plugin, options)  # numbers out of range are told by the method itself
+        return {"method": reference, **options}
     except PluginError as error:
         raise ValueError(f"{arm}: {error}") from None
 

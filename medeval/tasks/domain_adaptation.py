@@ -115,7 +115,7 @@ class DomainAdaptation(AutomaticSegmentation):
     @field_validator("target", mode="before")
     @classmethod
     def _one_or_more(cls, given: Any) -> Any:
-        return (given,) if isinstance(given, str) else given
+        return (given,) if isinstance(given, str) else tuple(given) if isinstance(given, list) else given
 
     @model_validator(mode="after")
     def _fits_scenario(self) -> DomainAdaptation:

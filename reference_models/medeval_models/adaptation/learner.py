@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from medeval_models.adaptation.base import Adaptation, Trained
+from medeval_models.adaptation.base import Adaptation, AdaptationError, Trained
 from medeval_models.adaptation.images import Batch, TargetImages, device_of
 from medeval_models.adaptation.parts import logits
 from medeval_models.training import Recipe
@@ -54,8 +54,13 @@ class Learner(Recipe, Generic[Options]):
 
 
 def parameters(network: nn.Module) -> list[nn.Parameter]:
-    """What of a network learns, each once."""
-    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+    """What of a network learns, each once. Raises ``AdaptationError`` when there is nothing."""
+    found = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not found:
+        raise AdaptationError(
+            f"nothing of this {type(network).__name__} is left to learn beside its frozen head"
+        )
+    return found
 
 
 def entropy_criterion(learner: Learner[Any]) -> float:

@@ -181,5 +181,6 @@ def masked_bce(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
 def one_vs_rest(logits: Tensor) -> Tensor:
     """(N, C - 1, *spatial) logits whose sigmoid is the softmax probability of each class but the first."""
-    log = logits.log_softmax(dim=1)[:, 1:]
-    return log - torch.log1p(-log.exp().clamp_max(1 - 1e-6))
+    channels = logits.unbind(dim=1)
+    rest = [torch.stack(channels[:c] + channels[c + 1 :]).logsumexp(dim=0) for c in range(len(channels))]
+    return torch.stack([channels[c] - rest[c] for c in range(1, len(channels))], dim=1)

@@ -201,5 +201,5 @@ def _outermost(names: list[str]) -> list[str]:
 
 
 def _names(model: nn.Module) -> str:
-    names = [name for name, _ in model.named_modules() if 0 < name.count(".") + 1 <= 2][:12]
+    names = [name for name, _ in model.named_modules() if name and name.count(".") < 2][:12]
     return f"its modules begin with {', '.join(names)}"

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -173,7 +172,7 @@ class VolumeGrid:
             np.floor(axis.place(np.arange(part.start, part.stop)) + 0.5).astype(np.int64) - start
             for axis, part, start in zip(self.axes, block, begin, strict=True)
         ]
-        return block, patch[np.ix_(*wanted)]
+        return block, patch[_window(wanted)]
 
     def restore_field(
         self, patch: NDArray, begin: Sequence[int], smoothness: Literal[1, 3] = 1
@@ -268,6 +267,6 @@ def _all(insides: Iterable[NDArray[np.bool_]]) -> NDArray[np.bool_]:
 
 def _window(needed: Sequence[NDArray[np.int64]]) -> tuple:
     """An index of the needed slices: a view where they are adjacent."""
-    if all(all(after == before + 1 for before, after in pairwise(index.tolist())) for index in needed):
+    if all(len(index) and (np.diff(index) == 1).all() for index in needed):
         return tuple(slice(int(index[0]), int(index[-1]) + 1) for index in needed)
     return np.ix_(*needed)
