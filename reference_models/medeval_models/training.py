@@ -196,7 +196,8 @@ class Trainer:
         for optimiser in self.recipe.optimisers:
             self._scaler.unscale_(optimiser)
         gradients = self._gradients()
-        norm = torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
+        norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
+        norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
         if not torch.isfinite(norm) and not self._scaler.is_enabled():  # a scaler skips such a step by itself
             return self._stop("a gradient is not finite")
         if self.clip is not None and norm > self.clip:

@@ -18,8 +18,9 @@ PICTURES = {
 }
 
 
-@pytest.fixture
-def suite(tmp_path):
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("pictures")
     drawn = np.random.default_rng(0)
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
@@ -58,9 +59,12 @@ def suite(tmp_path):
     }  # fmt: skip
 
 
-def test_every_picture_gives_a_record_for_every_prompt(suite, tmp_path):
-    run = medeval.run(suite, out=tmp_path / "run")
-    records = run.records()
+@pytest.fixture(scope="module")
+def records(suite, tmp_path_factory):
+    return medeval.run(suite, out=tmp_path_factory.mktemp("runs") / "first").records()
+
+
+def test_every_picture_gives_a_record_for_every_prompt(records):
     absent = records[records.structure == "kidney"]
     assert set(absent.status) == {"undefined"}
     asked = records[records.structure != "kidney"]
@@ -70,6 +74,5 @@ def test_every_picture_gives_a_record_for_every_prompt(suite, tmp_path):
     assert len(asked) == 2 * (4 * 2 + 1) * per_structure
 
 
-def test_the_same_suite_gives_the_same_records(suite, tmp_path):
-    first, second = (medeval.run(suite, out=tmp_path / name).records() for name in ("a", "b"))
-    assert first.dice.equals(second.dice)
+def test_the_same_suite_gives_the_same_records(suite, records, tmp_path):
+    assert medeval.run(suite, out=tmp_path / "again").records().dice.equals(records.dice)
