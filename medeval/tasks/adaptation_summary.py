@@ -31,6 +31,7 @@ class Paired:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     patients: list[dict[str, Any]] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
 
 
 def summarize_adaptation(task: DomainAdaptation, evidence: Evidence) -> Summary:
@@ -45,6 +46,7 @@ def summarize_adaptation(task: DomainAdaptation, evidence: Evidence) -> Summary:
         scores += scorer.scores()
         curves += scorer.curves()
         picks += scorer.picks()
+        found.stopped += _stopped(cell)
         if cell.arm == SOURCE_ONLY:
             source = ((cell.dataset, cell.model), cell)
         elif source is not None and source[0] == (cell.dataset, cell.model):
@@ -53,6 +55,14 @@ def summarize_adaptation(task: DomainAdaptation, evidence: Evidence) -> Summary:
             scores += _forgotten(task, scorer, cell, evidence.resamples(cell.dataset))
     views = build_views(task, scores, curves, picks)
     return Summary(scores, [*views, *_views(task, scores, found)])
+
+
+def _stopped(cell: CellEvidence) -> list[str]:
+    """Adaptations that ended early, in words."""
+    texts = (
+        dict.fromkeys(cell.frame["adaptation_stopped"].dropna()) if "adaptation_stopped" in cell.frame else {}
+    )
+    return [f"{cell.model} {cell.arm} on {cell.dataset} stopped early: {text}" for text in texts if text]
 
 
 def _against(
@@ -211,7 +221,7 @@ def _by_patient(
 
 
 def _views(task: DomainAdaptation, scores: Sequence[Mapping[str, Any]], found: Paired) -> list[View]:
-    views: list[View] = [_methods(task)]
+    views: list[View] = [_methods(task, found.stopped)]
     for dataset in dict.fromkeys(row["dataset"] for row in found.patients):
         for metric in dict.fromkeys(row["metric"] for row in found.patients):
             rows = [row for row in found.patients if (row["dataset"], row["metric"]) == (dataset, metric)]
@@ -220,7 +230,7 @@ def _views(task: DomainAdaptation, scores: Sequence[Mapping[str, Any]], found: P
     return views
 
 
-def _methods(task: DomainAdaptation) -> Table:
+def _methods(task: DomainAdaptation, stopped: Sequence[str]) -> Table:
     """What each arm changes and needs; labels and priors are said here."""
     rows: list[dict[str, Any]] = []
     for arm in task.arms():
@@ -235,7 +245,9 @@ def _methods(task: DomainAdaptation) -> Table:
             }
         )
     note = f"scenario: {task.scenario}" + (f", target: {', '.join(task.target)}" if task.target else "")
-    return Table("Methods of adaptation", [Column(name) for name in rows[0]], rows, note)
+    return Table(
+        "Methods of adaptation", [Column(name) for name in rows[0]], rows, "; ".join([note, *stopped])
+    )
 
 
 def _forest(dataset: str, metric: str, rows: Sequence[Mapping[str, Any]]) -> Forest:

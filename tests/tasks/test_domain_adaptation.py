@@ -309,15 +309,23 @@ def test_a_model_without_batch_norm_fails_tent_and_says_so(world):
     }
     run = world.run()
     failed = scores(run, arm="tent", metric="dice")[0]
-    assert sum(failed["failed"].values()) == 12
+    assert failed["failed"] == {"model_failed": 12}
     assert scores(run, arm="source-only", metric="dice")[0]["failed"] == {}
     assert _frame(run).query("arm == 'tent'")["error"].str.contains("has none").all()
+
+
+def test_an_adaptation_that_explodes_is_told(world):
+    run = world.run(adaptations={"tent": {"lr": 1e30, "epochs": 3}})
+    assert _frame(run).query("arm == 'tent'")["adaptation_stopped"].str.contains("not finite").all()
+    assert "net tent on test stopped early" in (world.folder / "run" / "report.html").read_text()
+    assert all(row["failed"] == {} for row in scores(run))
 
 
 def test_a_broken_target_image_is_named(world):
     path = world.folder / "train" / "images" / "p1-c01.png"
     path.write_bytes(path.read_bytes()[:50])
     run = world.run(adaptations=["ptbn"])
+    assert scores(run, arm="ptbn", metric="dice")[0]["failed"] == {"data_error": 12}
     assert _frame(run).query("arm == 'ptbn'")["error"].str.contains("target case 'p1-c01' of train").all()
 
 
