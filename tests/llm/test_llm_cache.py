@@ -2,9 +2,11 @@
 
 import asyncio
 import json
-import multiprocessing
 import sqlite3
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import pytest
 from mock_server import reply, status
@@ -127,23 +129,11 @@ def test_a_cache_that_cannot_be_written_ends_the_call_and_nobody_waits_for_ever(
         calls(run, counting, tmp_path)
 
 
-def write_some(path, start):
-    disk = Disk(path, None)
-    for i in range(start, start + 100):
-        text = json.dumps({"text": f"reply {i}", "usage": {}})
-        disk.keep([Kept(f"key {i}", "identity", "{}", lambda text=text: text)])
-    disk.close()
-
-
 def test_several_processes_share_one_cache(tmp_path):
     path = tmp_path / "cache.sqlite"
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=write_some, args=(path, start)) for start in (0, 50, 100)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    script = Path(__file__).with_name("cache_writer.py")
+    writers = [subprocess.Popen([sys.executable, script, path, str(start)]) for start in (0, 50, 100)]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
     disk = Disk(path, None)
     assert [disk.find(f"key {i}") for i in (0, 120, 199)] == [Reply(text=f"reply {i}") for i in (0, 120, 199)]
     assert disk.find("key 200") is None
