@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-TORCH_STAMP := $(VENV)/.torch
+DEV_STAMP := $(VENV)/.dev
 BENCH := .venv-bench/bin
 BENCH_STAMP := .venv-bench/.installed
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-slow lint format bench bench-check clean
+.PHONY: help demo test test-slow lint format bench bench-check claims clean
 
 help:
 	@echo "make demo         run a suite end to end on real embedded images; leaves demo-run/report.html"
@@ -17,34 +17,35 @@ help:
 	@echo "make lint         ruff, mypy, the floors of the house"
 	@echo "make bench        speed beside the peers', as ratios in one process"
 	@echo "make bench-check  fail when a ratio lost 30% against the stored baseline"
+	@echo "make claims       the papers' claims in miniature, all seeds; CLAIM=name runs one"
 
 $(STAMP): pyproject.toml setup.py constraints.txt $(wildcard medeval/metrics/csrc/*)
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e '.[dev]'
+	$(INSTALL) -e '.[demo]'
 	touch $@
 
-# torch is for the reference models and their adapters; the demo and the core need none of it
-$(TORCH_STAMP): $(STAMP)
-	$(INSTALL) -e '.[torch]'
+# tests and linters; torch is for the reference models and their adapters; the demo and the core need none of it
+$(DEV_STAMP): $(STAMP)
+	$(INSTALL) -e '.[dev,torch]'
 	touch $@
 
 demo: $(STAMP)
 	$(BIN)/medeval run demo --out demo-run --workers 2
 
-test: $(TORCH_STAMP)
+test: $(DEV_STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-test-slow: $(TORCH_STAMP)
+test-slow: $(DEV_STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
 
-lint: $(TORCH_STAMP)
+lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(STAMP)
+format: $(DEV_STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -61,6 +62,10 @@ bench: $(BENCH_STAMP)
 
 bench-check: bench
 	$(BENCH)/python benchmarks/perf/ratios.py .benchmarks/segmentation.json --check
+
+# settings and seeds stand in benchmarks/claims/*.yaml; figures go to docs/claims.md, runs with reports to runs-claims/
+claims: $(DEV_STAMP)
+	$(BIN)/python benchmarks/claims/common.py $(CLAIM)
 
 clean:
 	rm -rf $(VENV) .venv-bench build dist *.egg-info demo-run medeval/metrics/*.so

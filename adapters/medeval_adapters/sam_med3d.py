@@ -44,6 +44,7 @@ class SAMMed3D:
     restore: ``nearest``, as the official script, cuts the mask at 1.5 mm and takes the nearest voxel: on finer grids this
         alone costs small structures several points of Dice. ``linear`` interpolates the logits instead.
     channel: of a volume with several.
+    decoder_num_heads: attention heads of the decoder, the one size that no checkpoint shows.
     Building raises ``PluginError`` for a checkpoint that cannot be used and for a GPU that is not there.
     """
 
@@ -60,6 +61,7 @@ class SAMMed3D:
     clicks: Clicks = "all"
     restore: Restore = "nearest"
     channel: Annotated[int, Option(ge=0)] | None = None
+    decoder_num_heads: Annotated[int, Option(ge=1)] = 8
 
     def __post_init__(self) -> None:
         """Build the network and load its weights."""
@@ -67,7 +69,7 @@ class SAMMed3D:
             self.takes = Capabilities(self.takes.prompts | {"box"}, frozenset({3}))  # type: ignore[misc]  # the class's, widened
         self._device = pick_device(self.device)
         self._dtype = pick_precision(self.precision, self._device)
-        self.network = load_network(self.checkpoint).to(self._device)
+        self.network = load_network(self.checkpoint, self.decoder_num_heads).to(self._device)
 
     def encode(self, image: Image) -> Volume:
         """Check the volume; patches are embedded when the first prompt asks for them. Raises ``DataError``."""
@@ -149,7 +151,7 @@ class SAMMed3D:
         return import_torch().from_numpy(np.stack(arrays)).to(self._device)
 
 
-def load_network(checkpoint: Path) -> Any:
+def load_network(checkpoint: Path, decoder_num_heads: int = 8) -> Any:
     """A ``Sam3D`` of the checkpoint's own sizes, in evaluation mode on the CPU.
 
     Raises ``PluginError`` naming the file and what is wrong.
@@ -160,7 +162,7 @@ def load_network(checkpoint: Path) -> Any:
 
     try:
         state = read_weights(checkpoint)
-        network = sam_med3d.build(**_sizes(state, checkpoint))
+        network = sam_med3d.build(**_sizes(state, checkpoint), decoder_num_heads=decoder_num_heads)
         load_weights(network, state, source=str(checkpoint))
     except (WeightsError, ValueError) as error:
         raise PluginError(f"checkpoint: {error}") from error

@@ -41,14 +41,18 @@ class Volume:
     _embedded: OrderedDict[Begin, Tensor] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def patch(self, begin: Begin) -> NDArray[np.float32]:
-        """The normalised patch at ``begin``, (size, size, size). Raises ``FlatPatch``."""
-        from medeval_models.sam_med3d.patches import normalise
-
+    def cut(self, begin: Begin) -> NDArray:
+        """The patch at ``begin``, (size, size, size), at 1.5 mm; numbers that are none are 0, as is what lies outside."""
         patch = self.grid.image(self.values, begin, (self.size,) * 3)
         if patch.dtype.kind == "f":
             patch = np.nan_to_num(patch, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        return normalise(patch)
+        return patch
+
+    def patch(self, begin: Begin) -> NDArray[np.float32]:
+        """The same, normalised. Raises ``FlatPatch``."""
+        from medeval_models.sam_med3d.patches import normalise
+
+        return normalise(self.cut(begin))
 
     def embeddings(
         self, begins: Sequence[Begin], embed: Callable[[list[NDArray]], Tensor]

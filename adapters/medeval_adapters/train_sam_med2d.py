@@ -1,36 +1,25 @@
 """``medeval train sam-med2d``: a dataset of medeval in, weights that the ``sam-med2d`` adapter loads out."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from medeval.datasets.base import Dataset
-from medeval.plugins import build, resolve
-from medeval.types import DataError, PluginError
+from medeval.types import PluginError
 from medeval_adapters.rgb import to_picture
 from medeval_adapters.sam_frames import Frame
-from medeval_adapters.torch_common import Device, Precision, import_torch, pick_device, pick_precision
-
-Told = Callable[[str], None]
+from medeval_adapters.training_recipe import Told, TrainingRecipe
 
 
-class TrainSAMMed2D(BaseModel):
-    """The paper's fine-tuning (see ``medeval_models.sam_med2d.training``); resumes from its folder after any stop.
-
-    Leaves ``weights.safetensors`` (for `adapter: sam-med2d`), ``last.safetensors`` (to go on from) and ``history.json``.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class TrainSAMMed2D(TrainingRecipe):
+    """The paper's fine-tuning, see ``medeval_models.sam_med2d.training``; its weights are for ``adapter: sam-med2d``."""
 
     description: ClassVar[str] = (
         "SAM-Med2D's interactive fine-tuning of SAM's adapters, prompt encoder and decoder"
     )
 
-    dataset: dict[str, Any] = Field(description="A suite's dataset entry: {format: sa-med2d, root: ...}.")
     checkpoint: Path | None = Field(
         None, description="Weights to begin from: SAM's or SAM-Med2D's; unset: random."
     )
@@ -51,46 +40,19 @@ class TrainSAMMed2D(BaseModel):
         (), description="Shares of the training after which the rate is halved."
     )
     min_pixels: int = Field(1, ge=1, description="Leave out masks that are smaller in the network's frame.")
-    seed: int = 0
-    device: Device = "auto"
-    precision: Precision = "fp32"
 
-    def run(self, out: Path, tell: Told, base: Path | None = None) -> Path:
-        """Train; returns the file of the weights. Raises ``PluginError`` or ``DataError`` before the first step."""
-        torch = import_torch()
-        from safetensors.torch import save_file
-
+    def build_recipe(self, network: Any, device: Any, base: Path | None, tell: Told) -> Any:
+        """See ``TrainingRecipe``."""
         from medeval_models.sam_med2d.training import InteractiveRecipe
-        from medeval_models.training import FileCheckpoint, Progress, Trainer, seeded
 
-        device = pick_device(self.device)
-        with seeded(torch.device("cpu"), self.seed, "weights"):
-            network = self._network()
-        examples = self._examples(network, base, tell)
-        recipe = InteractiveRecipe(
-            network, examples, batch_size=self.batch_size, masks=self.masks, clicks=self.clicks,
+        return InteractiveRecipe(
+            network, self._examples(network, base, tell), batch_size=self.batch_size, masks=self.masks, clicks=self.clicks,
             learning_rate=self.learning_rate, trainable=self.trainable, as_released=self.as_released, seed=self.seed,  # type: ignore[arg-type]
             milestones=self.milestones, device=device,
         )  # fmt: skip
-        out.mkdir(parents=True, exist_ok=True)
-        identity = json.dumps(self.model_dump(mode="json", exclude={"device"}), sort_keys=True)
-        trainer = Trainer(recipe, self.epochs, self.seed, identity, pick_precision(self.precision, device))
 
-        def progress(told: Progress) -> None:
-            terms = ", ".join(f"{name} {value:.4f}" for name, value in told.terms.items())
-            tell(f"epoch {told.epoch + 1}/{told.epochs}, step {told.step}: {terms}")
-
-        outcome = trainer.run(FileCheckpoint(out / "last.safetensors"), progress)
-        (out / "history.json").write_text(json.dumps(outcome.history, indent=1), encoding="utf-8")
-        weights = out / "weights.safetensors"
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()},
-            weights,
-        )
-        tell(outcome.stopped or f"{outcome.steps} steps done: {weights}")
-        return weights
-
-    def _network(self) -> Any:
+    def build_network(self, base: Path | None) -> Any:
+        """Random weights, or a checkpoint's; adapter layers that it lacks begin at random."""
         from medeval_adapters.sam_base import load_network
         from medeval_models import sam_med2d
 
@@ -119,11 +81,7 @@ class TrainSAMMed2D(BaseModel):
         return adapted
 
     def _examples(self, network: Any, base: Path | None, tell: Told) -> list[Any]:
-        options = dict(self.dataset)
-        name = options.pop("format", None)
-        if not isinstance(name, str):
-            raise PluginError("dataset: give `format:` and its options, as in a suite")
-        dataset: Dataset = build(resolve("medeval.datasets", name, base), options, base)
+        dataset = self.open_dataset(base)
         examples, masks, dropped = [], 0, 0
         for case_id in dataset.index.ids:
             example, few = self._example(network, dataset, case_id)
@@ -131,8 +89,7 @@ class TrainSAMMed2D(BaseModel):
             if example is not None:
                 examples.append(example)
                 masks += len(example.masks)
-        if not examples:
-            raise DataError(f"dataset {name}: no mask of at least {self.min_pixels} pixels to train on")
+        self.need_some(examples, f"no mask of at least {self.min_pixels} pixels")
         tell(
             f"{len(examples)} images, {masks} masks; {dropped} masks below {self.min_pixels} pixels left out"
         )

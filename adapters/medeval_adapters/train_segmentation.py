@@ -1,36 +1,27 @@
 """``medeval train segmentation``: a labelled dataset of medeval in, weights that the ``torch-segmenter`` adapter loads out."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from medeval.datasets.base import Dataset
-from medeval.plugins import build, resolve
+from medeval.plugins import resolve
 from medeval.types import DataError, PluginError
 from medeval_adapters.image_tensors import Intensity, Placement, scaled
-from medeval_adapters.torch_common import Device, Precision, import_torch, pick_device, pick_precision
 from medeval_adapters.torch_segmenter import class_numbers, dimensions_of
+from medeval_adapters.training_recipe import Told, TrainingRecipe
 
-Told = Callable[[str], None]
 
-
-class TrainSegmentation(BaseModel):
-    """Supervised training of any segmentation network (see ``medeval_models.upl_sfda.training``); resumes from its folder.
+class TrainSegmentation(TrainingRecipe):
+    """Supervised training of any segmentation network (see ``medeval_models.upl_sfda.training``).
 
     Options of images and of the network are those of ``torch-segmenter``: what was trained is loaded with the same.
-    Leaves ``weights.safetensors``, ``last.safetensors`` (to go on from) and ``history.json``.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: ClassVar[str] = (
         "supervised training of a segmentation network, such as a source model to be adapted"
     )
 
-    dataset: dict[str, Any] = Field(description="A suite's dataset entry: {format: nnunet, root: ...}.")
     builder: str = Field(
         "medeval_models.upl_sfda:build_source", description="Class or function that builds it."
     )
@@ -62,47 +53,26 @@ class TrainSegmentation(BaseModel):
         0.9, gt=0, le=1, description="The rate is multiplied by it every `decay_every` epochs."
     )
     decay_every: int = Field(4, ge=1)
-    seed: int = 0
-    device: Device = "auto"
-    precision: Precision = "fp32"
 
-    def run(self, out: Path, tell: Told, base: Path | None = None) -> Path:
-        """Train; returns the file of the weights. Raises ``PluginError`` or ``DataError`` before the first step."""
-        torch = import_torch()
-        from safetensors.torch import save_file
-
-        from medeval_models.training import FileCheckpoint, Progress, Trainer, seeded
+    def build_recipe(self, network: Any, device: Any, base: Path | None, tell: Told) -> Any:
+        """See ``TrainingRecipe``."""
         from medeval_models.upl_sfda.training import SegmentationRecipe
 
-        device = pick_device(self.device)
-        with seeded(torch.device("cpu"), self.seed, "weights"):
-            network = self._network(base)
         images, labels = self._examples(network, base)
+        self.need_some(images, "no case")
         tell(f"{len(images)} examples")
-        recipe = SegmentationRecipe(
+        return SegmentationRecipe(
             network, images, labels, epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate,
             loss=self.loss, rotate=self.rotate, strength=self.strength, patch=self.patch, ema=self.ema, decay=self.decay,
             decay_every=self.decay_every, seed=self.seed, device=device,
         )  # fmt: skip
-        out.mkdir(parents=True, exist_ok=True)
-        identity = json.dumps(self.model_dump(mode="json", exclude={"device"}), sort_keys=True)
-        trainer = Trainer(recipe, self.epochs, self.seed, identity, pick_precision(self.precision, device))
 
-        def progress(told: Progress) -> None:
-            terms = ", ".join(f"{name} {value:.4f}" for name, value in told.terms.items())
-            tell(f"epoch {told.epoch + 1}/{told.epochs}, step {told.step}: {terms}")
+    def trained(self, recipe: Any) -> Any:
+        """The moving average, where one is kept."""
+        return recipe.trained
 
-        outcome = trainer.run(FileCheckpoint(out / "last.safetensors"), progress)
-        (out / "history.json").write_text(json.dumps(outcome.history, indent=1), encoding="utf-8")
-        weights = out / "weights.safetensors"
-        state = recipe.trained.state_dict()
-        save_file(
-            {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}, weights
-        )
-        tell(outcome.stopped or f"{outcome.steps} steps done: {weights}")
-        return weights
-
-    def _network(self, base: Path | None) -> Any:
+    def build_network(self, base: Path | None) -> Any:
+        """What ``builder`` gives, with its initial weights."""
         from medeval_models.upl_sfda.training import initialise
 
         try:
@@ -113,11 +83,7 @@ class TrainSegmentation(BaseModel):
 
     def _examples(self, network: Any, base: Path | None) -> tuple[list[Any], list[Any]]:
         """Images and labels, one example each: a volume's slices are examples of their own for a 2D network."""
-        options = dict(self.dataset)
-        name = options.pop("format", None)
-        if not isinstance(name, str):
-            raise PluginError("dataset: give `format:` and its options, as in a suite")
-        dataset: Dataset = build(resolve("medeval.datasets", name, base), options, base)
+        dataset = self.open_dataset(base)
         dimensions = dimensions_of(network, self.size)
         images: list[Any] = []
         labels: list[Any] = []

@@ -45,15 +45,18 @@ class Fenced:
     cut: tuple[int, ...]
 
 
-def fenced(turns: Sequence[Turn], seed: object = 0, cap: int = CAP, blind: bool = True) -> Fenced:
+def fenced(
+    turns: Sequence[Turn], seed: object = 0, cap: int = CAP, blind: bool = True, names: Sequence[str] = ()
+) -> Fenced:
     """Turns as a fenced JSON array of {turn, speaker, text}.
 
-    seed: makes the nonce; the same dialogue and seed give the same bytes, so that a cache finds them again.
+    seed: makes the nonce; the same dialogue and seed give the same bytes, so that a cache finds them again. names: to be
+    blotted out beside those of known models.
     """
     nonce = digest("fence", seed, *(turn.text for turn in turns))[:16]
     rows, suspicious, cut = [], [], []
     for turn in turns:
-        text = shown(turn.text, blind)
+        text = shown(turn.text, blind, names)
         if looks_like_order(turn.text) and turn.speaker == "doctor":
             suspicious.append(turn.number)
         if len(text) > cap:
@@ -64,9 +67,12 @@ def fenced(turns: Sequence[Turn], seed: object = 0, cap: int = CAP, blind: bool 
     return Fenced(f"<{_TAG}-{nonce}>\n{body}\n</{_TAG}-{nonce}>", nonce, tuple(suspicious), tuple(cut))
 
 
-def shown(text: str, blind: bool = True) -> str:
+def shown(text: str, blind: bool = True, names: Sequence[str] = ()) -> str:
     """A turn's text as a judge sees it: cleaned, our tag's name broken up, names of models blotted out."""
     text = re.sub(rf"<(\s*/?\s*{_TAG})", r"‹\1", clean(text), flags=re.IGNORECASE)
+    if names:
+        own = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+        text = re.sub(rf"(?<!\w)(?:{own})(?!\w)", "[name]", text, flags=re.IGNORECASE)
     return _MODELS.sub("[name]", text) if blind else text
 
 

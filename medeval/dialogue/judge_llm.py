@@ -17,14 +17,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from medeval.dialogue.cases import PatientCase
-from medeval.dialogue.chat import Chat, Message, added, message, object_of
+from medeval.dialogue.chat import Chat, Message, added, as_evaluator, message, usage_of
 from medeval.dialogue.fencing import CAP, Fenced, fenced
+from medeval.dialogue.planted import own_object
 from medeval.dialogue.ratings import Rating, Sheet, verified
 from medeval.dialogue.rubric import CriteriaRubric, Item, ItemRubric, SignedCriterion
 from medeval.dialogue.turns import Dialogue
 from medeval.types.errors import CaseFailure
 from medeval.types.seeds import rng
 from medeval.types.status import Status
+
+Group = Literal["item", "dimension", "all"]
 
 _SYSTEM = """You assess how a doctor conducted a consultation by text. You are an experienced clinical examiner.
 The consultation comes as a JSON array of {{turn, speaker, text}} between the tags <transcript-{nonce}> and </transcript-{nonce}>.
@@ -59,19 +62,22 @@ class _Group:
 class ChatJudge:
     """Rates with a chat model.
 
-    cap: characters of a turn that it is shown. shuffle: another order of items each sample. group: items of one dimension
-    a call (``dimension``), each by itself (``item``), or all of a kind at once (``all``).
+    cap: characters of a turn that it is shown. shuffle: another order of items each sample, by ``seed``. group: items of
+    one dimension a call (``dimension``), each by itself (``item``), or all of a kind at once (``all``). blind: further
+    names that it must not see.
     """
 
     def __init__(
         self, chat: Chat, name: str = "judge", *, cap: int = CAP, shuffle: bool = True,
-        group: Literal["item", "dimension", "all"] = "dimension",
+        group: Group = "dimension", seed: int = 0, blind: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self.name = name
         self._chat = chat
         self._cap = cap
         self._shuffle = shuffle
         self._group = group
+        self._seed = seed
+        self._blind = tuple(blind)
 
     async def rate(
         self, rubric: ItemRubric | CriteriaRubric, dialogue: Dialogue, case: PatientCase, sample: int = 0
@@ -83,7 +89,7 @@ class ChatJudge:
         found: dict[str, Rating] = {}
         usage: dict[str, float] = {}
         wanted = rubric.for_case(case)
-        shown = fenced(dialogue.turns, case.id, self._cap)
+        shown = fenced(dialogue.turns, case.id, self._cap, names=self._blind)
         for group in self._groups(wanted, case.id, sample):
             ratings, cost = await self._ask(group, shown, dialogue, case, sample)
             found |= ratings
@@ -126,7 +132,7 @@ class ChatJudge:
         groups = []
         for (key, reference), members in gathered.items():
             if self._shuffle:
-                order = rng("item order", rubric.name, case_id, key, sample).permutation(len(members))
+                order = rng(self._seed, "item order", rubric.name, case_id, key, sample).permutation(len(members))
                 members = [members[at] for at in order]
             groups.append(_Group(tuple(members), reference))
         return groups
@@ -137,7 +143,9 @@ class ChatJudge:
         form = verdicts_form(tuple(part.id for part in group.parts))
         try:
             messages = self.messages(group.parts, shown, case, group.needs_reference)
-            value, usage = await object_of(self._chat, messages, form, f"judge {self.name}", sample)
+            who = f"judge {self.name}"
+            reply = await as_evaluator(self._chat.ask_object(messages, form, sample=sample), who)
+            value = own_object(reply, form, dialogue, who)
         except CaseFailure as error:
             if error.status is not Status.EVALUATOR_FAILED:
                 raise
@@ -145,7 +153,7 @@ class ChatJudge:
         given: dict[str, list[Any]] = {}
         for verdict in value.verdicts:  # type: ignore[attr-defined]
             given.setdefault(verdict.item, []).append(verdict)
-        return {part.id: self._read(part, given.get(part.id, []), dialogue) for part in group.parts}, usage
+        return {part.id: self._read(part, given.get(part.id, []), dialogue) for part in group.parts}, usage_of(reply)
 
     def _read(self, part: Item | SignedCriterion, given: Sequence[Any], dialogue: Dialogue) -> Rating:
         if len(given) != 1:

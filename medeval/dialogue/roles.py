@@ -53,6 +53,9 @@ def examiner_of(block: Any, case: PatientCase, open_: Open) -> Examiner:
     return ChatExaminer(case.measurement_view, open_(block, "measurement"))
 
 
-def judge_of(block: Mapping[str, Any], name: str, open_: Open) -> ChatJudge:
-    """A model judge. Its name in the panel is not its model's: judges may read each other's sheets."""
-    return ChatJudge(open_(block, "judge"), name)
+def judge_of(block: Mapping[str, Any], name: str, open_: Open, **options: Any) -> ChatJudge:
+    """A model judge. Its name in the panel is not its model's: judges may read each other's sheets.
+
+    options: of ``ChatJudge``.
+    """
+    return ChatJudge(open_(block, "judge"), name, **options)

@@ -15,6 +15,11 @@ from medeval.runs.journal import FileJournal
 from medeval.tasks.context import Context
 
 
+def artifact_folder(planned: PlannedCell, folder: RunFolder) -> Path:
+    """Where the cell's prepared artifact is, or would be."""
+    return folder.path / "artifacts" / planned.predict_hash
+
+
 def prepared(plan: Plan, planned: PlannedCell, folder: RunFolder, model: Any) -> Path | None:
     """The folder of the cell's prepared artifact, made if it is not there; None when the task prepares nothing.
 
@@ -24,7 +29,7 @@ def prepared(plan: Plan, planned: PlannedCell, folder: RunFolder, model: Any) ->
     if not cell.task.prepares_from():
         return None
     identity = planned.predict_hash  # it holds the content of these datasets, the model, the arm and the seed
-    target = folder.path / "artifacts" / identity
+    target = artifact_folder(planned, folder)
     if target.is_dir():
         folder.log("prepare", cell=planned.label, artifact=identity, reused=True)
         return target
@@ -38,7 +43,7 @@ def _make(plan: Plan, planned: PlannedCell, folder: RunFolder, model: Any, targe
     temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{target.name}")
     attempt(lambda: temporary.mkdir(parents=True), target)
     journal = FileJournal(folder.path / "journal" / f"prepare-{target.name}.jsonl")
-    datasets = plan.datasets if cell.task.uses_labels else inputs_only(plan.datasets)
+    datasets = plan.datasets if cell.task.labels_for(cell.arm) else inputs_only(plan.datasets)
     structures = plan.datasets[
         cell.task.prepares_from()[0]
     ].structures  # never the target's: the artifact is shared

@@ -11,7 +11,7 @@ from medeval.plugins import broken, load_group, names
 from medeval.types import UserError, nearest
 from medeval.types.views import Column, Table
 
-_GROUPS = ("adapters", "datasets", "tasks", "recipes")
+_GROUPS = ("adapters", "datasets", "tasks", "clients", "adaptations", "recipes")
 
 
 def listing(what: str = "all") -> list[Table | str]:

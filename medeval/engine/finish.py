@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from medeval.engine.artifacts import artifact_folder
 from medeval.engine.manifest import package_version
 from medeval.engine.plan import Plan, PlannedCell
 from medeval.report import Section, write_report
@@ -112,7 +113,9 @@ def _evidence(plan: Plan, folder: RunFolder, task: Task, failed: _Failed) -> Evi
             frame = read_records([path for path in paths if path.exists()])
             if len(frame):
                 joined, unit = join_cases(frame, folder), plan.length_unit(dataset)
-                cell = CellEvidence(dataset, model, arm, group[0].baseline, joined, unit)
+                made = {planned.cell.seed: artifact_folder(planned, folder) for planned in group}
+                there = {seed: path for seed, path in made.items() if path.is_dir()}
+                cell = CellEvidence(dataset, model, arm, group[0].baseline, joined, unit, there)
                 failed.see(cell, task.label)
                 yield cell
 
@@ -151,13 +154,21 @@ def _sections(plan: Plan, summaries: Sequence[tuple[Task, Summary]], failed: _Fa
     sections = [Section("Scores", overview, _score_text(plan, rows))] if overview else []
     for task, summary in summaries:
         views = [view for view in summary.views if not _is_overview(view, overview)]
-        note = (
-            "This task reads labels of the data that it adapts to or trains on." if task.uses_labels else ""
-        )
-        sections.append(Section(task.label, views, note))
+        sections.append(Section(task.label, views, _labels_text(task)))
     sections.append(Section("Failures", [_failure_table(failed)]))
     sections.append(Section("Methods", [], _methods(summaries)))
     return sections
+
+
+def _labels_text(task: Task) -> str:
+    """Which arms read labels of the data that they adapt to or train on, as the report says it."""
+    if not task.prepares_from():
+        return ""
+    reading = [arm for arm in task.arms() if task.labels_for(arm)]
+    if len(reading) == len(task.arms()):
+        return "This task reads labels of the data that it adapts to or trains on."
+    told = ", ".join(reading)
+    return f"These arms read labels of the data that they train on; the others are given none: {told}." if told else ""
 
 
 def overview_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:

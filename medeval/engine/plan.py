@@ -180,6 +180,7 @@ class Plan:
             **{f"prepared from {name}": self.content(name) for name in cell.task.prepares_from()},
             **{f"task.{k}": v for k, v in cell.task.fingerprint("predict").items()},
             **{f"model.{k}": v for k, v in self._model_identity[cell.model].items()},
+            **{f"arm.{k}": v for k, v in cell.task.arm_fingerprint(cell.arm).items()},
             "arm": cell.arm,
             "seed": cell.seed,
         }

@@ -61,7 +61,7 @@ def _check_made_alike(planned: PlannedCell, folder: RunFolder, meta: Mapping[str
     if meta["predict"] != planned.predict_hash:
         raise RunError(
             f"{folder.path} holds records of {planned.label} made otherwise: {_changes(folder, planned)}. Give the changed "
-            "model or task another name, or choose another output folder with --out"
+            "model, arm or task another name, or choose another output folder with --out"
         )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from medeval.report import plots, tables
+from medeval.report.dialogues import dialogues, notice
 from medeval.report.matrix import matrix
 from medeval.report.numbers import plain
 from medeval.report.pictures import drawing
@@ -26,10 +27,12 @@ from medeval.types.views import (
     Chat,
     Column,
     Curve,
+    Dialogues,
     Forest,
     Gallery,
     GalleryItem,
     Matrix,
+    Notice,
     Picture,
     Table,
     TextDiff,
@@ -64,9 +67,9 @@ def render_report(
         for n, section in enumerate(sections, start=1)
     ]  # fmt: skip
     environment = _environment()
-    script = _asset("report.js")
+    script = f"{_asset('report.js')}\n{_asset('dialogues.js')}"
     return environment.get_template("report.html").render(
-        title=title, sections=drawn, facts=_facts(meta), details=_details(meta), style=_asset("report.css"), script=script,
+        title=title, sections=drawn, facts=_facts(meta), details=_details(meta), style=f"{_asset('report.css')}\n{_asset('dialogues.css')}", script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
 
@@ -150,6 +153,8 @@ _VIEWS: dict[type, tuple[str, Callable[[Any, Pictures], dict[str, Any]]]] = {
     Gallery: ("gallery.html", _gallery),
     Chat: ("chat.html", _chat),
     TextDiff: ("textdiff.html", lambda view, _: textdiff(view)),
+    Notice: ("notice.html", lambda view, _: notice(view)),
+    Dialogues: ("dialogues.html", lambda view, _: dialogues(view)),
 }
 
 

@@ -8,10 +8,19 @@ dataset sees the same resamples, and a difference of two scores is paired withou
     estimate(metric, statistics, patients, resamples)            # a score
     paired_difference(metric, first, second, resamples)          # two models on the same draws
 
+Tests are in ``paired`` (permutation by patient, Wilcoxon, effect sizes), ``auc`` (DeLong), ``proportions`` (exact and
+clustered intervals, McNemar), ``corrections``, ``equivalence``, ``ranking``, ``subgroups`` and ``sample_size``.
+
 Results do not depend on the order of the input rows, on the number of threads or on the BLAS in use.
 """
 
-from medeval.statistics.estimates import Estimate, estimate, interval_text, paired_difference
+from medeval.statistics.estimates import (
+    Estimate,
+    estimate,
+    interval_text,
+    macro_estimate,
+    paired_difference,
+)
 from medeval.statistics.incomplete import bounds
 from medeval.statistics.resamples import Resamples, clusters, pooled_clusters
 from medeval.statistics.scores import Average, Sample
@@ -25,6 +34,7 @@ __all__ = [
     "clusters",
     "estimate",
     "interval_text",
+    "macro_estimate",
     "paired_difference",
     "pooled_clusters",
 ]

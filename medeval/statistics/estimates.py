@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medeval.metrics.base import Metric
+from medeval.statistics.draws import averaged, difference, draw
+from medeval.statistics.intervals import METHODS, NO_INTERVAL, Jackknife, Method, interval
 from medeval.statistics.resamples import Resamples
-from medeval.statistics.scores import ESTIMANDS, Average, Floats, Sample, Score, bind
-
-Method = Literal["percentile", "bca"]
+from medeval.statistics.scores import ESTIMANDS, Average, Sample, Score, bind
 
 FEW_PATIENTS = 50  # below it the intervals of skewed scores cover clearly less than they say
 
@@ -25,7 +25,7 @@ class Estimate:
 
     value: None when nothing could be scored. low, high: the interval, None when there is none (``note`` says why).
     n: number of records. patients: number of patients among them, None when they are not (all) known.
-    method: "percentile", "bca" or "none". estimand: what the value is a mean of.
+    method: how the interval was made, "none" where there is none. estimand: what the value is a mean of.
     undefined: share of the resamples under which the score has no value; the interval is of the others.
     """
 
@@ -46,13 +46,14 @@ class Estimate:
 
 def estimate(metric: Metric, statistics: Mapping[str, NDArray], patients: Sequence[str] | NDArray, resamples: Resamples,
              *, average: Average = "records", groups: Sequence[str] | NDArray | None = None, state: Any = None,
-             method: Method = "percentile", confidence: float = 0.95) -> Estimate:  # fmt: skip
+             method: Method = "auto", confidence: float = 0.95) -> Estimate:  # fmt: skip
     """One score over n records with its interval, patients resampled.
 
     statistics: field -> (n,) stored statistics, finite. patients: (n,) cluster of each record, from ``clusters``.
     average: "records" (pooled), "cases" (within a case first), "patients" or "structures" (macro).
     groups: (n,) case ids for "cases", structure names for "structures". state: what ``metric.fit`` gave.
-    method: "percentile", or "bca" (bias-corrected and accelerated; the jackknife leaves out patients).
+    method: "auto": studentised for means (Student's t below 8 patients), expanded percentile for all else; or one of
+        "studentised", "t", "expanded", "percentile", "bca" (the jackknife leaves out patients).
     A structure that no drawn patient has is left out of that resample's macro mean, and the note gives the share.
     Raises ``MetricError`` for statistics that do not fit the metric, ``ValueError`` for the other arguments.
     """
@@ -63,7 +64,7 @@ def estimate(metric: Metric, statistics: Mapping[str, NDArray], patients: Sequen
 
 def paired_difference(
     metric: Metric, first: Sample, second: Sample, resamples: Resamples, *, average: Average = "records",
-    state: Any = None, method: Method = "percentile", confidence: float = 0.95,
+    state: Any = None, method: Method = "auto", confidence: float = 0.95,
 ) -> Estimate:  # fmt: skip
     """Score of ``first`` minus score of ``second`` with its interval, both under the same draws.
 
@@ -73,101 +74,117 @@ def paired_difference(
     return _estimate(metric, (first, second), resamples, average, state, method, confidence)
 
 
+def macro_estimate(
+    metric: Metric, samples: Mapping[str, Sample], resamples: Mapping[str, Resamples], *, average: Average = "records",
+    state: Any = None, method: Method = "auto", confidence: float = 0.95,
+) -> Estimate:  # fmt: skip
+    """Mean over datasets of each dataset's score: every dataset weighs the same, whatever its size.
+
+    With ``average="structures"`` it is the mean over structures within a dataset, then over datasets. The interval
+    respects the hierarchy: patients are resampled within their dataset, and the variances of the datasets add up.
+    samples, resamples: by dataset. Arguments and errors otherwise as in ``estimate``; ``ValueError`` for no dataset.
+    """
+    if not samples or set(samples) - set(resamples):
+        raise ValueError(
+            f"datasets {sorted(samples)} need resamples of the same names, got {sorted(resamples)}"
+        )
+    bound = [
+        _Bound(metric, (sample,), resamples[name], average, state) for name, sample in sorted(samples.items())
+    ]
+    return _told(metric, bound, "mean over datasets of: " + ESTIMANDS[average], method, confidence)
+
+
 def _estimate(
     metric: Metric, samples: Sequence[Sample], resamples: Resamples, average: Average, state: Any, method: Method,
     confidence: float,
 ) -> Estimate:  # fmt: skip
     """The score of one sample, or the first's less the second's."""
-    if method not in ("percentile", "bca") or not 0 < confidence < 1:
-        raise ValueError(
-            f"method {method!r}, confidence {confidence}: percentile or bca and a share in (0, 1) are needed"
-        )
     if average not in ESTIMANDS:
         raise ValueError(f"average is {average!r}; it must be one of {', '.join(ESTIMANDS)}")
     estimand = ("difference, " if len(samples) > 1 else "") + ESTIMANDS[average]
-    codes = [resamples.codes(sample.patients) for sample in samples]
-    if min(map(len, codes)) == 0:
+    return _told(metric, [_Bound(metric, samples, resamples, average, state)], estimand, method, confidence)
+
+
+class _Bound:
+    """One or two samples of one dataset as functions of cluster counts."""
+
+    def __init__(
+        self, metric: Metric, samples: Sequence[Sample], resamples: Resamples, average: Average, state: Any
+    ) -> None:
+        self.samples = samples
+        self.resamples = resamples
+        self.codes = [resamples.codes(sample.patients) for sample in samples]
+        self.empty = min(map(len, self.codes)) == 0
+        size = len(resamples.clusters)
+        self.scores: list[Score] = [] if self.empty else [
+            bind(metric, sample, code, size, average, state)
+            for sample, code in zip(samples, self.codes, strict=True)
+        ]  # fmt: skip
+        self.present = np.unique(np.concatenate(self.codes))
+
+    @property
+    def notes(self) -> list[str]:
+        """What must be said of these samples beside their patients."""
+        return [*(score.note for score in self.scores), *_unequal(self.codes, self.resamples)]
+
+    def value(self) -> float:
+        """The score, NaN where undefined."""
+        return float(difference([score.value() for score in self.scores]))
+
+    def jackknife(self) -> Jackknife:
+        """The score without each patient."""
+        return Jackknife(
+            lambda: np.asarray(difference([score.without_each(self.present) for score in self.scores])),
+            self.resamples.strata[self.present],
+        )
+
+
+def _told(
+    metric: Metric, parts: Sequence[_Bound], estimand: str, method: Method, confidence: float
+) -> Estimate:
+    """The mean of the parts with its interval, and all that must be said about it."""
+    if method not in METHODS or not 0 < confidence < 1:
+        raise ValueError(
+            f"method {method!r}, confidence {confidence}: one of {', '.join(METHODS)} and a share in (0, 1)"
+        )
+    if any(part.empty for part in parts):
         return Estimate(None, None, None, 0, 0, "none", estimand, "no records")
-    scores = [
-        bind(metric, sample, code, len(resamples.clusters), average, state)
-        for sample, code in zip(samples, codes, strict=True)
-    ]
-    present = np.unique(np.concatenate(codes))
-    value = _difference([score.value() for score in scores])
-    patients, notes = _patients(present, resamples)
-    notes += [*_no_interval(metric, value), *(score.note for score in scores), *_unequal(codes, resamples)]
-    interval = _NONE
-    if len(present) > 1 and not _no_interval(metric, value):
-        interval = _interval(scores, value, present, resamples, method, confidence)
+    value = float(np.mean([part.value() for part in parts]))
+    patients, notes = _patients_of(parts)
+    why = _no_interval(metric, value)
+    notes += [*why, *(note for part in parts for note in part.notes)]
+    found = NO_INTERVAL
+    if all(len(part.present) > 1 for part in parts) and not why:
+        draws = [draw(part.scores, part.resamples, part.present) for part in parts]
+        one = len(parts) == 1
+        found = interval(
+            draws[0] if one else averaged(draws), method, confidence, _span(metric, [part.samples for part in parts]),
+            parts[0].jackknife() if one else None,
+        )  # fmt: skip
+    n = sum(len(part.codes[0]) for part in parts)
+    text = "; ".join(dict.fromkeys(note for note in (*notes, *found.notes) if note))
     return Estimate(
-        _float(value), interval.low, interval.high, len(codes[0]), patients, interval.method, estimand,
-        "; ".join(note for note in (*notes, *interval.notes) if note), interval.undefined,
-    )  # fmt: skip
+        _float(value), found.low, found.high, n, patients, found.method, estimand, text, found.undefined
+    )
 
 
-@dataclass(frozen=True)
-class _Interval:
-    low: float | None
-    high: float | None
-    method: str
-    undefined: float
-    notes: tuple[str, ...] = ()
+def _span(metric: Metric, parts: Sequence[Sequence[Sample]]) -> tuple[float, float]:
+    """Lowest and highest possible value of a score or of a difference; wider where records lie outside of the range."""
+    ends = [metric.range]
+    if metric.linear:
+        values = [sample.statistics["value"] for samples in parts for sample in samples]
+        ends += [(float(np.min(v)), float(np.max(v))) for v in values]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    return (low, high) if len(parts[0]) == 1 else (low - high, high - low)
 
 
-_NONE = _Interval(None, None, "none", 0.0)
-
-
-def _interval(
-    scores: Sequence[Score], value: float, present: NDArray[np.int64], resamples: Resamples, method: Method,
-    confidence: float,
-) -> _Interval:  # fmt: skip
-    draws, partial = _draws(scores, resamples)
-    undefined = float(np.isnan(draws).mean())
-    notes = [f"no value in {undefined:.1%} of the resamples"] if undefined > 0 else []
-    notes += [f"some structure absent in {partial:.1%} of the resamples"] if partial > 0 else []
-    if undefined > 0.5:
-        return _Interval(None, None, "none", undefined, ("no interval", *notes))
-    draws = draws[~np.isnan(draws)]
-    levels, used = np.array([(1 - confidence) / 2, (1 + confidence) / 2]), "percentile"
-    if method == "bca":
-        jackknife = _difference([score.without_each(present) for score in scores])
-        adjusted = _bca_levels(draws, value, jackknife, resamples.strata[present], levels)
-        if adjusted is None:
-            notes.append("BCa is undefined here: percentile interval")
-        else:
-            levels, used = adjusted, "bca"
-    low, high = np.quantile(draws, levels)
-    return _Interval(float(low), float(high), used, undefined, tuple(notes))
-
-
-def _draws(scores: Sequence[Score], resamples: Resamples) -> tuple[Floats, float]:
-    """(count,) value under each resample; share of resamples in which some structure, but not all, was absent."""
-    values, partial = [], 0
-    for counts in resamples.blocks():
-        found = [score.under(counts) for score in scores]
-        values.append(_difference([score for score, _ in found]))
-        partial += int(np.logical_or.reduce([flags for _, flags in found]).sum())
-    return np.concatenate(values), partial / resamples.count
-
-
-def _bca_levels(
-    draws: Floats, value: float, jackknife: Floats, strata: NDArray[np.int64], levels: Floats
-) -> Floats | None:
-    """Quantile levels of the BCa interval (Efron 1987; strata as in ``scipy.stats.bootstrap``); None where undefined."""
-    from scipy.special import ndtr, ndtri
-
-    share = ((draws < value).mean() + (draws <= value).mean()) / 2
-    cubes = squares = 0.0
-    for stratum in np.unique(strata):
-        left_out = jackknife[(strata == stratum) & ~np.isnan(jackknife)]
-        if len(left_out) > 1:
-            influence = (len(left_out) - 1) / len(left_out) * (left_out.mean() - left_out)
-            cubes, squares = cubes + float((influence**3).sum()), squares + float((influence**2).sum())
-    if not 0 < share < 1 or squares == 0 or draws.min() == draws.max():
-        return None
-    bias, acceleration = ndtri(share), cubes / (6 * squares**1.5)
-    shifted = bias + ndtri(levels)
-    return np.asarray(ndtr(bias + shifted / (1 - acceleration * shifted)), dtype=np.float64)
+def _patients_of(parts: Sequence[_Bound]) -> tuple[int | None, list[str]]:
+    """Patients of all parts, and what must be said of the smallest."""
+    told = [_patients(part.present, part.resamples) for part in parts]
+    counts = [count for count, _ in told]
+    number = None if None in counts else sum(count for count in counts if count is not None)
+    smallest = min(range(len(parts)), key=lambda at: len(parts[at].present))
+    return number, told[smallest][1]
 
 
 def _patients(present: NDArray[np.int64], resamples: Resamples) -> tuple[int | None, list[str]]:
@@ -204,20 +221,25 @@ def _unequal(codes: Sequence[NDArray[np.int64]], resamples: Resamples) -> list[s
     return [f"not the same records: {len(codes[0])} against {len(codes[1])}"]
 
 
-def _difference(values: Sequence[Any]) -> Any:
-    """The one value, or the first less the second; numbers or arrays."""
-    return values[0] if len(values) == 1 else values[0] - values[1]
-
-
 def _float(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def interval_text(count: int = 2000, confidence: float = 0.95, method: Method = "percentile") -> str:
+_METHOD_WORDS = {
+    "auto": "studentised (bootstrap-t) intervals for means, Student's t below 8 patients, and expanded percentile "
+    "intervals for scores that are no mean",
+    "studentised": "studentised (bootstrap-t) bootstrap intervals",
+    "t": "Student's t intervals with a cluster-robust standard error",
+    "expanded": "expanded percentile bootstrap intervals",
+    "percentile": "percentile bootstrap intervals",
+    "bca": "bias-corrected and accelerated (BCa) bootstrap intervals",
+}
+
+
+def interval_text(count: int = 2000, confidence: float = 0.95, method: Method = "auto") -> str:
     """The sentences that a methods section needs about the intervals."""
-    kind = "percentile" if method == "percentile" else "bias-corrected and accelerated (BCa)"
     return (
-        f"Intervals are {confidence:.0%} {kind} bootstrap intervals over {count:,} resamples of patients, drawn with "
+        f"Intervals are {confidence:.0%} {_METHOD_WORDS[method]}, over {count:,} resamples of patients, drawn with "
         "replacement within each dataset; all records of a drawn patient enter together, and every model and metric of a "
         "dataset is computed on the same resamples. Where patients are not known, images are treated as independent. "
         f"With one patient there is no interval; with fewer than {FEW_PATIENTS} the interval is likely too narrow."

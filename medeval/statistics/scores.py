@@ -58,7 +58,7 @@ class Score(Protocol):
         """(k,) scores without each of these clusters, one at a time."""
 
 
-def _mean_defined(values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def mean_defined(values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """(rows,) mean of each row's defined values, NaN where there is none; and whether some, but not all, were undefined."""
     defined = ~np.isnan(values)
     number = defined.sum(axis=1)
@@ -67,7 +67,7 @@ def _mean_defined(values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     return means, (number > 0) & (number < values.shape[1])
 
 
-def _exact(sums: Floats) -> Floats:
+def exact_sums(sums: Floats) -> Floats:
     """Round (clusters, groups) sums so that any weighted sum of a resample is exact, in whatever order it is added.
 
     Counts are integers that add up to the number of clusters, so multiples of a common power of two stay below 2**53 of
@@ -95,22 +95,28 @@ class _Mean:
         self.centre = np.array([math.fsum(part) / len(part) for part in parts])
         cell, cells = codes * number + groups, size * number
         sums = np.bincount(cell, weights=values - self.centre[groups], minlength=cells)
-        self.sums = _exact(sums.astype(np.float64).reshape(size, number))
+        self.sums = exact_sums(sums.astype(np.float64).reshape(size, number))
         self.numbers = np.bincount(cell, minlength=cells).reshape(size, number).astype(np.float64)
 
     def value(self) -> float:
         return math.fsum(self.centre) / len(self.centre)
 
-    def _means(self, sums: Floats, numbers: Floats) -> Floats:
+    def means(self, sums: Floats, numbers: Floats) -> Floats:
+        """(r, groups) means of these sums of deviations and numbers of records; NaN where a group is absent."""
         return self.centre + np.divide(sums, numbers, out=np.full_like(sums, np.nan), where=numbers > 0)
 
     def under(self, counts: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
         weights = counts.astype(np.float64)
-        return _mean_defined(self._means(weights @ self.sums, weights @ self.numbers))
+        return mean_defined(self.means(weights @ self.sums, weights @ self.numbers))
 
     def without_each(self, left_out: NDArray[np.int64]) -> Floats:
         sums = self.sums.sum(axis=0) - self.sums[left_out]
-        return _mean_defined(self._means(sums, self.numbers.sum(axis=0) - self.numbers[left_out]))[0]
+        return mean_defined(self.means(sums, self.numbers.sum(axis=0) - self.numbers[left_out]))[0]
+
+
+def means_of(score: Score) -> _Mean | None:
+    """The score as per-cluster sums; None where it is no mean."""
+    return score if isinstance(score, _Mean) else None
 
 
 class _Reduced:
@@ -123,7 +129,7 @@ class _Reduced:
         self.parts = [({name: field[r] for name, field in statistics.items()}, codes[r]) for r in rows]
         self.step = max(1, _WEIGHT_CELLS // len(codes))
         by_group = self._by_group(np.ones((1, size)))
-        self._value = float(_mean_defined(by_group)[0][0])
+        self._value = float(mean_defined(by_group)[0][0])
         without = int(np.isnan(by_group).sum())
         self.note = f"{without} of {len(rows)} structures undefined" if len(rows) > 1 and without else ""
 
@@ -131,7 +137,7 @@ class _Reduced:
         return self._value
 
     def under(self, counts: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
-        return _mean_defined(self._by_group(counts))
+        return mean_defined(self._by_group(counts))
 
     def _by_group(self, counts: NDArray) -> Floats:
         values = np.empty((len(counts), len(self.parts)))

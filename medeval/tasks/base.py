@@ -66,7 +66,7 @@ class Task(BaseModel, ABC):
     needs: ClassVar[
         tuple[str, ...]
     ] = ()  # names that a case's inputs or reference must hold: "image", "structures"
-    uses_labels: ClassVar[bool] = False  # True when prepare trains on labels: the report prints it
+    uses_labels: ClassVar[bool] = False  # True when prepare trains on labels in all arms: the report prints it
     columns: ClassVar[Mapping[str, str]] = {}  # extra record columns -> Arrow type name
     ladder: ClassVar[str] = ""  # x axis of its curve over rounds, "" when it has no rounds
 
@@ -150,6 +150,17 @@ class Task(BaseModel, ABC):
     def arms(self) -> Sequence[str]:
         """Variants of one model (adaptation methods, training ratios); one unnamed arm by default."""
         return ("",)
+
+    def arm_fingerprint(self, arm: str) -> Mapping[str, Any]:
+        """What predictions of this arm alone depend on beyond its name, as plain data: options of a method, its code.
+
+        A field that is told here belongs to the stage "summarize", so that a changed arm leaves the other arms alone.
+        """
+        return {}
+
+    def labels_for(self, arm: str) -> bool:
+        """True when ``prepare`` reads labels for this arm. All other arms are given datasets without references."""
+        return self.uses_labels
 
     def units(self, index: CaseIndex) -> Iterator[Unit]:
         """The units of work: a function of suite and dataset alone. One case each by default."""

@@ -25,7 +25,7 @@ from medeval.tasks.adaptations import (
     checked_adaptations,
     method_of,
 )
-from medeval.tasks.base import Scored, Stage, staged
+from medeval.tasks.base import Scored, staged
 from medeval.tasks.context import Context
 from medeval.tasks.masks import MASK_COLUMNS, grid_of, mask_columns, mask_of
 from medeval.tasks.segmentation import AutomaticSegmentation
@@ -83,7 +83,8 @@ class DomainAdaptation(AutomaticSegmentation):
 
     task: Literal["domain-adaptation"] = "domain-adaptation"  # type: ignore[assignment]
     adaptations: dict[str, dict[str, Any]] = Field(
-        description="Methods: a list of names, or a mapping from arm to {method: name, its options}."
+        description="Methods: a list of names, or a mapping from arm to {method: name, its options}.",
+        json_schema_extra=staged("summarize"),  # each arm depends on its own entry: see ``arm_fingerprint``
     )
     target: tuple[str, ...] = Field(
         (),
@@ -147,12 +148,9 @@ class DomainAdaptation(AutomaticSegmentation):
         """True for an arm that trains on labels of the target: a ceiling, never an adaptation."""
         return arm != SOURCE_ONLY and self.method(arm).uses_labels
 
-    def fingerprint(self, stage: Stage) -> dict[str, Any]:
-        """The code of the methods counts too."""
-        fields = super().fingerprint(stage)
-        if stage == "predict":
-            fields["adaptations"] = {arm: arm_identity(entry) for arm, entry in self.adaptations.items()}
-        return fields
+    def arm_fingerprint(self, arm: str) -> Mapping[str, Any]:
+        """The method's options and its code."""
+        return arm_identity(self.adaptations[arm])
 
     # -- what is to be done -------------------------------------------------------------------------------------
 

@@ -16,10 +16,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from medeval.dialogue.cases import PatientCase
-from medeval.dialogue.chat import Message, Speaker
+from medeval.dialogue.chat import Chat, Message, Speaker
 from medeval.dialogue.dataset import CASE
 from medeval.dialogue.diagnosis import Subtype
+from medeval.dialogue.diagnosis_judge import judged
 from medeval.dialogue.doctor import FORCED, SYSTEM, Protocol, converse, finished
+from medeval.dialogue.judge_llm import Group
 from medeval.dialogue.judge_rules import RuleJudge
 from medeval.dialogue.panel import Combine, combined
 from medeval.dialogue.ratings import Judge
@@ -33,7 +35,7 @@ from medeval.tasks.context import Context
 from medeval.tasks.mini_cex_records import COLUMNS, TOP_1, TOP_3, TOTAL, records_of, worst_of
 from medeval.tasks.mini_cex_summary import summarize
 from medeval.tasks.summary import Evidence, Summary
-from medeval.types import Case, CaseFailure, CaseInfo, Failure, Key, Output, Status
+from medeval.types import Case, CaseFailure, CaseInfo, Failure, Key, Output, Status, nearest
 
 Block = dict[str, Any]
 
@@ -87,6 +89,21 @@ class MiniCex(Task):
     judge_samples: int = Field(
         1, ge=1, description="Ratings by each model judge.", json_schema_extra=staged("score")
     )
+    judge_group: Group = Field(
+        "dimension",
+        description="Items that a model judge rates in one call: each `item`, a `dimension`, or `all`.",
+        json_schema_extra=staged("score"),
+    )
+    blind: tuple[str, ...] = Field(
+        (),
+        description="Names that judges must not see, beside those of known models.",
+        json_schema_extra=staged("score"),
+    )
+    diagnosis_judge: Block | None = Field(
+        None,
+        description="A client block that is asked whether a diagnosis is the reference where names do not tell.",
+        json_schema_extra=staged("score"),
+    )
     panel: Combine = Field(
         "mean", description="How several ratings become one.", json_schema_extra=staged("score")
     )
@@ -99,6 +116,16 @@ class MiniCex(Task):
     subtype: Subtype = Field(
         "strict", description="Near misses that count as the diagnosis.", json_schema_extra=staged("score")
     )
+    probes: tuple[str, ...] = Field(
+        (),
+        description="Models of the suite that the scores must rank in this order, best first, with disjoint intervals.",
+        json_schema_extra=staged("summarize"),
+    )
+    compare_to: str = Field(
+        "",
+        description="A model of the suite that all others are compared with, paired by case.",
+        json_schema_extra=staged("summarize"),
+    )
     metrics: tuple[str, ...] = Field(("rubric",), json_schema_extra=staged("score"))
     by: tuple[str, ...] = Field(("structure",), json_schema_extra=staged("summarize"))
 
@@ -107,6 +134,16 @@ class MiniCex(Task):
         Protocol(self.system, self.max_turns, self.opening)
         if self.rubric_file is None or self.rubric_file.is_absolute():  # a relative path is not placed yet
             _ = self.loaded
+        return self
+
+    @model_validator(mode="after")
+    def _names_its_models(self) -> MiniCex:
+        for option, names in (("probes", self.probes), ("compare_to", (self.compare_to,))):
+            for name in filter(None, names):
+                if self.models is not None and name not in self.models:
+                    raise ValueError(f"{option}: {name!r} is not among its models; {nearest(name, self.models)}")
+        if len(set(self.probes)) == 1 or len(set(self.probes)) < len(self.probes):
+            raise ValueError(f"probes: two or more models, each once, are needed; got {list(self.probes)}")
         return self
 
     @field_validator("by")
@@ -214,15 +251,34 @@ class MiniCex(Task):
         judges = [(judge, n) for judge in self._judges(context) for n in range(self._ratings_by(judge))]
         sheets = await asyncio.gather(*(judge.rate(self.loaded, dialogue, told, n) for judge, n in judges))
         outcomes = combined(sheets, self.loaded, self.panel, self.min_valid)
-        found = records_of(dialogue, told, outcomes, sheets, self.loaded, self.subtype)
+        named = await judged(
+            dialogue.diagnoses, told.diagnosis, self._diagnosis_chat(context), self.subtype, output.key.sample
+        )
+        found = records_of(dialogue, told, outcomes, sheets, self.loaded, named)
         return [self._scored(name, output.key.sample, found[name]) for name in self.structures]
 
     def _judges(self, context: Context) -> list[Judge]:
         open_ = ChatOpener(context)
         return [
-            RuleJudge(subtype=self.subtype) if block == "rules" else judge_of(block, f"judge {number}", open_)
+            RuleJudge(subtype=self.subtype)
+            if block == "rules"
+            else judge_of(
+                block,
+                f"judge {number}",
+                open_,
+                group=self.judge_group,
+                seed=context.seed,
+                blind=self.blind,
+            )
             for number, block in enumerate(self.judges, start=1)
         ]
+
+    def _diagnosis_chat(self, context: Context) -> Chat | None:
+        return (
+            None
+            if self.diagnosis_judge is None
+            else ChatOpener(context)(self.diagnosis_judge, "judge")
+        )
 
     def _ratings_by(self, judge: Judge) -> int:
         return 1 if isinstance(judge, RuleJudge) else self.judge_samples

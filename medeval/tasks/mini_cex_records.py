@@ -9,11 +9,11 @@ from typing import Any
 
 from medeval.dialogue.cases import PatientCase
 from medeval.dialogue.chat import added
-from medeval.dialogue.diagnosis import Subtype, rank_of
+from medeval.dialogue.diagnosis_judge import Differential
 from medeval.dialogue.guards import KINDS, inspect
 from medeval.dialogue.ledger import ledger
 from medeval.dialogue.panel import Panelled
-from medeval.dialogue.ratings import Sheet
+from medeval.dialogue.ratings import Rating, Sheet
 from medeval.dialogue.rubric import CriteriaRubric, ItemRubric
 from medeval.dialogue.scoring import Scores, scored
 from medeval.dialogue.turns import Dialogue
@@ -31,11 +31,15 @@ COLUMNS: Mapping[str, str] = {
     "patient_turns": "int32",
     "rank": "int32",
     "diagnoses": "string",  # JSON list, ranked
+    "verdicts": "string",  # JSON: [{answer, verdict, by}], what each diagnosis is to the reference and what decided
+    "decided_by": "string",  # of the rank: name, synonym or judge
+    "words": "int32",  # that the doctor said
     "coverage": "double",
     "opening_disclosure": "double",
     "redundancy": "double",
     "not_available": "int32",
     **dict.fromkeys(KINDS, "int32"),  # the patient's violations
+    "violations": "string",  # JSON: [[turn, kind, what]]
     "suspicious": "int32",  # doctor turns that look like orders to the judge
     "tokens": "int64",  # the doctor's, in and out
     "cost": "double",  # the doctor's, where the price is known
@@ -51,7 +55,7 @@ def records_of(
     outcomes: Sequence[Panelled],
     sheets: Sequence[Sheet],
     rubric: ItemRubric | CriteriaRubric,
-    subtype: Subtype,
+    named: Differential,
 ) -> dict[str, Found]:
     """Structure -> its score (None: a judge failed, the columns say why) and its columns."""
     scores = scored(outcomes, rubric.for_case(case))
@@ -61,19 +65,27 @@ def records_of(
             members = [item.id for item in rubric.items if item.dimension == name]
             found[f"dimension {name}"] = _group(scores.dimensions.get(name), members, scores)
     score, why = _group(scores.total, list(scores.failed) or list(scores.na), scores)
-    found[TOTAL] = score, {**why, **conduct(dialogue, case, sheets, subtype)}
-    rank = rank_of(dialogue.diagnoses, case.diagnosis, subtype)
+    found[TOTAL] = score, {**why, **conduct(dialogue, case, sheets, named)}
     for name, most in ((TOP_1, 1), (TOP_3, 3)):
-        found[name] = RubricScore(float(rank is not None and rank <= most)), {"rank": rank}
+        found[name] = _top(named, most)
     return found
 
 
+def _top(named: Differential, most: int) -> Found:
+    """Whether the reference is among the first; missing where only a judge that failed could have told."""
+    inside = named.within(most)
+    columns = {"rank": named.rank, "decided_by": named.decided_by}
+    if inside is None:
+        return None, {**columns, "error": named.error}
+    return RubricScore(float(inside)), columns
+
+
 def conduct(
-    dialogue: Dialogue, case: PatientCase, sheets: Sequence[Sheet], subtype: Subtype
+    dialogue: Dialogue, case: PatientCase, sheets: Sequence[Sheet], named: Differential
 ) -> dict[str, Any]:
     """The dialogue's own columns, on the record of its total."""
     book, violations, usage = ledger(dialogue, case), inspect(dialogue, case), dialogue.usage()
-    spent = dict[str, float]()
+    spent = dict(named.usage)
     for sheet in sheets:
         spent = added(spent, sheet.usage)
     told = {
@@ -85,13 +97,17 @@ def conduct(
         "stop": dialogue.stop,
         "doctor_turns": len(dialogue.of("doctor")),
         "patient_turns": len(dialogue.of("patient")),
-        "rank": rank_of(dialogue.diagnoses, case.diagnosis, subtype),
+        "rank": named.rank,
+        "decided_by": named.decided_by,
         "diagnoses": json.dumps(dialogue.diagnoses, ensure_ascii=False),
+        "verdicts": json.dumps(named.to_plain(), ensure_ascii=False),
+        "words": sum(len(turn.text.split()) for turn in dialogue.of("doctor")),
         "coverage": _number(book.coverage),
         "opening_disclosure": _number(book.opening),
         "redundancy": _number(book.redundancy),
         "not_available": book.not_available,
         **{kind: sum(v.kind == kind for v in violations) for kind in KINDS},
+        "violations": json.dumps([[v.turn, v.kind, v.what] for v in violations], ensure_ascii=False),
         "suspicious": len(
             {flag for sheet in sheets for flag in sheet.flags if flag.startswith("suspicious")}
         ),
@@ -126,14 +142,7 @@ def _group(value: float | None, members: Sequence[str], scores: Scores) -> Found
 
 
 def _columns(outcome: Panelled) -> dict[str, Any]:
-    judges = [
-        {
-            name: value
-            for name, value in (("judge", r.judge), ("score", r.score), ("na", r.na), ("error", r.error))
-            if value not in (None, "", False)
-        }
-        for r in outcome.ratings
-    ]
+    judges = [_rating(rating) for rating in outcome.ratings]
     pieces = [piece for rating in outcome.ratings for piece in rating.evidence]
     evidence = list(dict.fromkeys((p.turn, p.quote, p.found) for p in pieces))
     plain = [dict(zip(("turn", "quote", "found"), piece, strict=True)) for piece in evidence]
@@ -145,6 +154,13 @@ def _columns(outcome: Panelled) -> dict[str, Any]:
         "unsupported": sum(not piece.found for piece in pieces),
         **({"error": outcome.error} if outcome.error else {}),
     }
+
+
+def _rating(rating: Rating) -> dict[str, Any]:
+    """One judge's rating of the item: JSON types, empty ones left out."""
+    told = {"judge": rating.judge, "score": rating.score, "na": rating.na, "error": rating.error,
+            "evidence": len(rating.evidence), "unsupported": rating.unsupported}  # fmt: skip
+    return {name: value for name, value in told.items() if (name == "score" and value is not None) or value}
 
 
 def _number(value: float) -> float | None:

@@ -1,35 +1,88 @@
-"""The report's side of ``mini-cex``: one column an item, the simulator's conduct, and dialogues to read."""
+"""The report's side of ``mini-cex``: one column an item, what differs, the judges' and the simulator's conduct, dialogues."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medeval.dialogue.guards import KINDS
 from medeval.dialogue.rubric import CriteriaRubric
+from medeval.tasks.mini_cex_chats import dialogues_view, picked
+from medeval.tasks.mini_cex_checks import corrected, difference_table, differences, discrimination, values_of
+from medeval.tasks.mini_cex_judges import Given, judge_table, length_table, lengths_of, ratings_of
 from medeval.tasks.mini_cex_records import TOP_1, TOP_3, TOTAL
 from medeval.tasks.summary import CellEvidence, CellScorer, Evidence, Summary
 from medeval.tasks.summary_views import table_note
-from medeval.types.views import Chat, Column, Table, Turn, View
+from medeval.types.views import Column, Notice, RatedDialogue, Table, View
 
 if TYPE_CHECKING:
     from medeval.tasks.mini_cex import MiniCex
 
 Row = Mapping[str, Any]
-MOST_CHATS = 12  # dialogues of a task that a report shows
+
+
+@dataclass
+class _Dataset:
+    """What one pass over a dataset's cells leaves for the views."""
+
+    values: dict[str, Any] = field(default_factory=dict)  # model and arm -> (base row, scored records)
+    given: list[Given] = field(default_factory=list)
+    lengths: list[tuple[str, str, str, float, float]] = field(default_factory=list)
 
 
 def summarize(task: MiniCex, evidence: Evidence) -> Summary:
-    """Score rows by item, and the views."""
+    """Score rows by item and of paired differences, and the views."""
     scores: list[Row] = []
     conduct: list[dict[str, Any]] = []
-    chats: list[Chat] = []
+    talks: list[RatedDialogue] = []
+    datasets: dict[str, _Dataset] = {}
     for cell in evidence.load():
-        scores += [row for row in CellScorer(task, cell, evidence).scores() if row["by"]]
+        scorer = CellScorer(task, cell, evidence)
+        scores += [row for row in scorer.scores() if row["by"]]
         conduct.append(_conduct(cell))
-        chats += _chats(task, cell)
-    return Summary(scores, [*_tables(task, scores), *_conduct_tables(task, conduct), *chats[:MOST_CHATS]])
+        talks += picked(task, cell)
+        found = datasets.setdefault(cell.dataset, _Dataset())
+        found.given += ratings_of(task, cell)
+        found.lengths += lengths_of(cell)
+        if task.compare_to:
+            base = scorer.base("", f"minus {task.compare_to}", {})
+            found.values[f"{cell.model} {cell.arm}".strip()] = base, values_of(task, cell)
+    paired, tables = _paired(task, datasets, evidence)
+    views: list[View] = [*discrimination(task, scores), *_tables(task, scores), *tables]
+    for name, found in datasets.items():
+        judges = judge_table(task, name, found.given, evidence.resamples(name))
+        views += [judges] if judges else []
+        if found.lengths:
+            views.append(length_table(task, name, found.lengths, evidence.resamples(name)))
+    views += _conduct_tables(task, conduct)
+    if talks:
+        views.append(dialogues_view(task, talks, sum(row["dialogues"] for row in conduct)))
+    return Summary([*scores, *paired], views)
+
+
+def _paired(
+    task: MiniCex, datasets: Mapping[str, _Dataset], evidence: Evidence
+) -> tuple[list[Row], list[View]]:
+    """Differences to ``compare_to``, dataset by dataset; a notice where that model was not run."""
+    rows: list[Row] = []
+    views: list[View] = []
+    for name, found in datasets.items() if task.compare_to else ():
+        title = f"What differs from {task.compare_to}: {task.label} on {name}"
+        if task.compare_to not in found.values:
+            text = f"no model {task.compare_to!r} was run here; there is {', '.join(found.values)}."
+            views.append(Notice(title, text, "warning"))
+            continue
+        _, theirs = found.values[task.compare_to]
+        mine = [
+            row
+            for model, (base, values) in found.values.items()
+            if model != task.compare_to
+            for row in differences(task, base, values, theirs, evidence.resamples(name))
+        ]
+        rows += (tested := corrected(mine))
+        views.append(difference_table(task, name, tested))
+    return rows, views
 
 
 def _tables(task: MiniCex, scores: Sequence[Row]) -> list[View]:
@@ -123,31 +176,3 @@ def _conduct_tables(task: MiniCex, rows: Sequence[dict[str, Any]]) -> list[View]
         )
         for dataset in dict.fromkeys(row["dataset"] for row in rows)
     ]
-
-
-def _chats(task: MiniCex, cell: CellEvidence) -> list[Chat]:
-    """The worst and the best dialogue by total."""
-    frame = cell.frame
-    scored = frame[(frame["structure"] == TOTAL) & frame["transcript"].notna() & frame["rubric"].notna()]
-    ordered = scored.sort_values(["rubric", "case", "sample"], kind="stable")
-    picked = {"worst": 0, "best": -1} if len(ordered) > 1 else {"only": 0} if len(ordered) else {}
-    return [_chat(task, cell, ordered.iloc[at], rank) for rank, at in picked.items()]
-
-
-def _chat(task: MiniCex, cell: CellEvidence, total: Any, rank: str) -> Chat:
-    frame = cell.frame
-    mine = frame[(frame["case"] == total["case"]) & (frame["sample"] == total["sample"])]
-    items = mine[~mine["structure"].isin([TOTAL, TOP_1, TOP_3]) & mine["judges"].notna()]
-    turns = [Turn(f"{number} {speaker}", text) for number, speaker, text in json.loads(total["transcript"])]
-    marks = "; ".join(f"{row['structure']} {_mark(row)}" for _, row in items.iterrows())
-    model = " ".join(filter(None, [cell.model, cell.arm]))
-    title = f"{rank} of {model} on {cell.dataset}: {total['case']}, sample {total['sample']}"
-    return Chat(title, turns, f"total {total['rubric']:.2f}; diagnoses {total['diagnoses']}; {marks}")
-
-
-def _mark(row: Any) -> str:
-    """An item's score with the turns that its evidence names."""
-    if row["rubric"] != row["rubric"]:
-        return row["error"] or str(row["rubric.rule"] or "not applicable")
-    turns = sorted({piece["turn"] for piece in json.loads(row["evidence"] or "[]")})
-    return f"{row['rubric']:.2f}" + (f" (turns {', '.join(map(str, turns))})" if turns else "")

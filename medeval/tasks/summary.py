@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class CellEvidence:
     frame: one row a record; columns are those of ``runs.parts.record_schema`` plus ``patient`` (None where unknown) and
         the metadata (a metadata name that a record column has already is left out).
     length_unit: "mm", or "px" where the images carry no spacing.
+    artifacts: seed -> folder that the task's ``prepare`` left; what it holds of a clock belongs into views, never into scores.
     """
 
     dataset: str
@@ -43,6 +45,7 @@ class CellEvidence:
     baseline: bool
     frame: pd.DataFrame
     length_unit: str = "mm"
+    artifacts: Mapping[int, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from medeval.types.errors import (
     nearest,
 )
 from medeval.types.geometry import Grid, Image
-from medeval.types.prompts import Capabilities, Prompt, Segmentation
+from medeval.types.prompts import Capabilities, Prompt, Segmentation, Stroke
 from medeval.types.seeds import digest, rng
 from medeval.types.status import Status
 from medeval.types.structures import LabelMap, MaskStack, Structures
@@ -26,6 +26,6 @@ from medeval.types.work import Failure, Key, Output, Spec, Unit
 __all__ = [
     "Capabilities", "Case", "CaseFailure", "CaseIndex", "CaseInfo", "DataError", "DatasetError", "EvaluatorFailure",
     "Failure", "Grid", "Image", "InfrastructureFailure", "Key", "LabelMap", "MaskStack", "MedevalError", "MetricError",
-    "ModelFailure", "Output", "PluginError", "Prompt", "RunError", "Segmentation", "Spec", "Status", "Structures",
+    "ModelFailure", "Output", "PluginError", "Prompt", "RunError", "Segmentation", "Spec", "Status", "Stroke", "Structures",
     "SuiteError", "Unit", "UserError", "digest", "nearest", "rng",
 ]  # fmt: skip

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Stroke:
+    """A line that was drawn by hand.
+
+    kind: "line" has two ends (a RECIST diameter); "lasso" goes around the structure and is closed; "scribble" lies on it.
+    path: (k, ndim) int voxels in drawn order. label: 1 = on (or around) the structure, 0 = on the background.
+    """
+
+    kind: Literal["line", "lasso", "scribble"]
+    path: NDArray[np.int64]
+    label: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +32,8 @@ class Prompt:
     labels: (n,) 1 = on the structure, 0 = on the background.
     mask: bool, the image's spatial shape: a mask given as a prompt, or the previous round's mask.
     logits: whatever the model returned as ``Segmentation.logits`` in the previous round, None in the first.
+    boxes: (n, 2, ndim) int, half-open, each one slice thick: boxes on several slices of a volume; None when there are none.
+    strokes: lines, lassos and scribbles, oldest first.
     """
 
     structure: str
@@ -27,6 +42,8 @@ class Prompt:
     labels: NDArray[np.int64] | None = None
     mask: NDArray[np.bool_] | None = None
     logits: Any = None
+    boxes: NDArray[np.int64] | None = None
+    strokes: tuple[Stroke, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +66,8 @@ class Segmentation:
 class Capabilities:
     """What a promptable model takes. An adapter declares it as the class attribute ``takes``.
 
-    prompts: of "box", "points", "mask"; an empty set: it takes no prompts.
+    prompts: of "box", "points", "mask" and, by those that say so, "boxes" (on several slices), "line", "lasso", "scribble";
+        an empty set: it takes no prompts.
     dimensions: spatial dimensions that it accepts.
     """
 

@@ -131,7 +131,60 @@ class TextDiff:
     note: str = ""
 
 
-View = Table | Curve | Forest | Matrix | Gallery | Chat | TextDiff
+@dataclass(frozen=True)
+class Notice:
+    """A verdict that must not be overlooked. level: "warning" where a reader should not trust what follows."""
+
+    title: str
+    text: str
+    level: Literal["ok", "warning"] = "ok"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class RatedTurn:
+    """One numbered turn of a rated dialogue. marks: what was wrong with it, such as ``leak: gout``."""
+
+    number: int
+    speaker: str
+    text: str
+    marks: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class RatedItem:
+    """One item's mark. level: "good", "middle" or "bad", "" where there is none. quotes: (turn, words, found in the turn)."""
+
+    id: str
+    title: str
+    shown: str
+    level: Literal["good", "middle", "bad", ""] = ""
+    group: str = ""
+    note: str = ""
+    quotes: Sequence[tuple[int, str, bool]] = ()
+
+
+@dataclass(frozen=True)
+class RatedDialogue:
+    """A dialogue beside its rubric. tags: what a reader filters by (model, worst, leak); facts: name -> value."""
+
+    title: str
+    turns: Sequence[RatedTurn]
+    items: Sequence[RatedItem]
+    tags: Sequence[str] = ()
+    facts: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Dialogues:
+    """Rated dialogues to read, filtered by item and tag."""
+
+    title: str
+    dialogues: Sequence[RatedDialogue]
+    note: str = ""
+
+
+View = Table | Curve | Forest | Matrix | Gallery | Chat | TextDiff | Notice | Dialogues
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,12 +46,13 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Progress:
-    """Told after every step. epoch: from 0. step: steps done in all. terms: the step's losses by name."""
+    """Told after every step. epoch: from 0. step: steps done in all. terms: the step's losses by name. done: share, 0..1."""
 
     epoch: int
     epochs: int
     step: int
     terms: Mapping[str, float]
+    done: float = 0.0
 
 
 @dataclass
@@ -174,7 +175,8 @@ class Trainer:
             for name, value in terms.items():
                 sums.setdefault(name, []).append(value)
             if progress is not None:
-                progress(Progress(epoch, self.epochs, self.outcome.steps, terms))
+                done = (epoch + (number + 1) / count) / self.epochs
+                progress(Progress(epoch, self.epochs, self.outcome.steps, terms, done))
         self.outcome.history.append({name: math.fsum(values) / len(values) for name, values in sums.items()})
         if self.criterion is not None and not self.outcome.stopped:
             self._choose(epoch, self.criterion())

@@ -17,7 +17,7 @@ from pydantic import Field
 from medeval.datasets.base import Dataset
 from medeval.metrics.base import MeanMetric, Metric, Value
 from medeval.metrics.registry import register
-from medeval.tasks.base import Scored, Task
+from medeval.tasks.base import Scored, Task, staged
 from medeval.types import Case, CaseInfo, Key, Output
 
 made = 0
@@ -255,3 +255,33 @@ class AdaptedWithLabels(Adapted):
         made = json.loads((folder / "mean.json").read_text())
         assert set(made["labels"]) == {0, 1}
         return model
+
+
+class Shifts(Adapted):
+    """An arm a number; those below zero are ceilings, which alone read labels."""
+
+    task: str = "shifts"
+    by_arm: dict[str, float] = Field({}, json_schema_extra=staged("summarize"))
+
+    def arms(self):
+        return tuple(self.by_arm)
+
+    def arm_fingerprint(self, arm):
+        return {"shift": self.by_arm[arm]}
+
+    def labels_for(self, arm):
+        return self.by_arm[arm] < 0
+
+    def prepare(self, model, arm, folder, context):
+        data = context.dataset(self.source)
+        labels = [data.read(case_id).reference.get("label") for case_id in data.index.ids]
+        noted(f"prepare {arm}")
+        (folder / "mean.json").write_text(json.dumps({"mean": self.by_arm[arm], "labels": labels}))
+
+    def load(self, model, arm, folder, context):
+        return model
+
+    def summarize(self, evidence):
+        held = {cell.arm: cell.artifacts for cell in evidence.load()}
+        noted("summarize " + json.dumps({arm: [path.name for path in held[arm].values()] for arm in held}))
+        return super().summarize(evidence)

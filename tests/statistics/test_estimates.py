@@ -164,7 +164,10 @@ def test_what_patients_allow(
     found = estimate(mean, {"value": values}, cluster, Resamples("d", cluster))
     assert found.patients == n_patients
     assert found.note == note if not note else note in found.note
-    assert (found.low is not None, found.method) == (interval, "percentile" if interval else "none")
+    assert (found.low is not None, found.method) == (
+        interval,
+        ("studentised" if len(patients) >= 8 else "t") if interval else "none",
+    )
 
 
 def test_patients_are_counted_in_the_score_and_not_in_the_dataset(mean: Metric) -> None:
