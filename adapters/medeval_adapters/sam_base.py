@@ -13,6 +13,7 @@ from pydantic import Field
 from medeval.types import Capabilities, Image, PluginError, Prompt, Segmentation
 from medeval_adapters.rgb import to_picture
 from medeval_adapters.sam_frames import Frame, Preparation
+from medeval_adapters.sam_loading import load_sized
 from medeval_adapters.sam_prompts import Batch, Feedback, batches
 from medeval_adapters.torch_common import (
     Device,
@@ -150,11 +151,8 @@ def load_network(
     """
     import_torch()
     from medeval_models import sam_med2d
-    from medeval_models.weights import WeightsError, read_weights
 
-    try:
-        state = read_weights(checkpoint)
-        sizes = _sizes(state, checkpoint)
+    def load(state: dict[str, Any], sizes: dict[str, Any]) -> Any:
         if encoder_adapter and not sizes["encoder_adapter"]:
             raise PluginError(
                 f"{checkpoint}: encoder_adapter: true, but it has no adapter layers (SAM or FT-SAM)"
@@ -168,18 +166,6 @@ def load_network(
         network = sam_med2d.build(**sizes)
         drop = () if sizes["encoder_adapter"] else (".Adapter.",)
         sam_med2d.load_checkpoint(network, state, drop=drop, source=str(checkpoint))
-    except (WeightsError, ValueError) as error:
-        raise PluginError(f"checkpoint: {error}") from error
-    return network
+        return network
 
-
-def _sizes(state: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
-    from medeval_models.sam_med2d import sizes_of
-
-    try:
-        return sizes_of(state)
-    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
-        names = ", ".join(sorted(state)[:4])
-        raise PluginError(
-            f"checkpoint: {checkpoint}: is not SAM's or SAM-Med2D's: no usable {error}; its {len(state)} tensors begin with {names}"
-        ) from error
+    return load_sized(checkpoint, sam_med2d.sizes_of, load, whose="SAM's or SAM-Med2D's")

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field as Option
 
-from medeval.types import Capabilities, DataError, Image, PluginError, Prompt, Segmentation
+from medeval.types import Capabilities, DataError, Image, Prompt, Segmentation
+from medeval_adapters.sam_loading import load_sized
 from medeval_adapters.sam_med3d_field import Restore
 from medeval_adapters.sam_med3d_plan import Ask, Clicks, Dialogue, Patch, open_dialogue
 from medeval_adapters.sam_med3d_volume import Begin, Volume, open_volume
@@ -158,28 +159,15 @@ def load_network(checkpoint: Path, decoder_num_heads: int = 8) -> Any:
     """
     import_torch()
     from medeval_models import sam_med3d
-    from medeval_models.weights import WeightsError, load_weights, read_weights
+    from medeval_models.weights import load_weights
 
-    try:
-        state = read_weights(checkpoint)
-        network = sam_med3d.build(**_sizes(state, checkpoint), decoder_num_heads=decoder_num_heads)
+    def load(state: dict[str, Any], sizes: dict[str, Any]) -> Any:
+        network = sam_med3d.build(**sizes, decoder_num_heads=decoder_num_heads)
         load_weights(network, state, source=str(checkpoint))
-    except (WeightsError, ValueError) as error:
-        raise PluginError(f"checkpoint: {error}") from error
-    return network
+        return network
 
-
-def _sizes(state: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
-    from medeval_models.sam_med3d import sizes_of
-
-    try:
-        return sizes_of(state)
-    except (KeyError, ValueError, IndexError, ZeroDivisionError) as error:
-        names = ", ".join(sorted(state)[:4])
-        raise PluginError(
-            f"checkpoint: {checkpoint}: is not SAM-Med3D's ({error}); its {len(state)} tensors begin with {names}; "
-            "2D weights belong to `sam` and `sam-med2d`"
-        ) from error
+    hint = "; 2D weights belong to `sam` and `sam-med2d`"
+    return load_sized(checkpoint, sam_med3d.sizes_of, load, whose="SAM-Med3D's", hint=hint)
 
 
 def _nothing_there(dialogue: Dialogue, ask: Ask) -> NDArray[np.float32]:

@@ -83,11 +83,13 @@ class Slicewise:
         axis: Axis = "axial",
         prompts: Literal["per-slice", "propagate"] = "per-slice",
         overlap: Annotated[float, Field(ge=0, le=1)] = 0.3,
+        follow: Literal["box", "point"] | None = None,
     ) -> None:
         """model: an adapter's name, ``package.module:Class`` or ``path/file.py:Class``; its other options in ``options``.
 
         axis: across which slices are cut; ``thickest``: the axis with the largest spacing.
         overlap: Dice of neighbouring slices' masks under which ``propagate`` stops.
+        follow: what ``propagate`` hands on; default: the box, for a model that takes boxes, else the point.
         Raises ``PluginError`` for a model that takes no pictures or no prompts.
         """
         given = {**(options or {}), **({"checkpoint": str(checkpoint)} if checkpoint else {})}
@@ -99,6 +101,11 @@ class Slicewise:
         self.axis = axis
         self.prompts = prompts
         self.overlap = overlap
+        self.follow = follow or ("box" if "box" in inner.prompts else "point")
+        if prompts == "propagate" and {"box": "box", "point": "points"}[self.follow] not in inner.prompts:
+            raise PluginError(
+                f"follow: {model} takes no {self.follow}; it takes {', '.join(sorted(inner.prompts))}"
+            )
 
     def encode(self, image: Image) -> Stack:
         """Slices are encoded when a prompt first touches them. Raises ``DataError`` for what is no volume."""
@@ -196,7 +203,7 @@ class Sweep:
         ):
             return
         self._origin[following] = (index, step)
-        self._pending[following] = _from_neighbour(self._structure, mask, self._of.takes.prompts)
+        self._pending[following] = _from_neighbour(self._structure, mask, self._of.follow)
 
 
 def _answer(stack: Stack, wave: Sequence[tuple[Sweep, int, Prompt]]) -> None:
@@ -220,9 +227,9 @@ def _answer(stack: Stack, wave: Sequence[tuple[Sweep, int, Prompt]]) -> None:
             sweep.answered(index, prompt, answer)
 
 
-def _from_neighbour(structure: str, mask: NDArray[np.bool_], kinds: frozenset[str]) -> Prompt:
-    """What the last slice's mask says about the next: its box, or its deepest point for a model without boxes."""
-    if "box" in kinds:
+def _from_neighbour(structure: str, mask: NDArray[np.bool_], follow: str) -> Prompt:
+    """What the last slice's mask says about the next: its box, or its deepest point."""
+    if follow == "box":
         inside = np.argwhere(mask)
         return Prompt(structure, box=np.array([inside.min(axis=0), inside.max(axis=0) + 1], dtype=np.int64))
     from scipy import ndimage

@@ -22,16 +22,23 @@ class TrainSAMMed3D(TrainingRecipe):
     z-scored as one, and CT is cut to -1000..1000 HU. Fine-tuning there has ``batch_size: 2`` and rate 8e-5.
     """
 
-    description: ClassVar[str] = "SAM-Med3D's click-simulated training on volumes, from scratch or fine-tuning"
+    description: ClassVar[str] = (
+        "SAM-Med3D's click-simulated training on volumes, from scratch or fine-tuning"
+    )
 
-    checkpoint: Path | None = Field(None, description="Weights to begin from, as sam_med3d_turbo.pth; unset: random.")
+    checkpoint: Path | None = Field(
+        None, description="Weights to begin from, as sam_med3d_turbo.pth; unset: random."
+    )
     sizes: dict[str, Any] = Field(
-        default_factory=dict, description="Sizes of a random network, as `medeval_models.sam_med3d.build` takes them."
+        default_factory=dict,
+        description="Sizes of a random network, as `medeval_models.sam_med3d.build` takes them.",
     )
     epochs: int = Field(200, ge=1, description="Passes over the targets.")
     batch_size: int = Field(12, ge=1, description="Targets a batch.")
     accumulate: int = Field(20, ge=1, description="Batches whose gradients make one step.")
-    clicks: int = Field(11, ge=1, description="Decoder steps a batch, the last and one random one without a click.")
+    clicks: int = Field(
+        11, ge=1, description="Decoder steps a batch, the last and one random one without a click."
+    )
     rule: Literal["random", "ritm"] = Field("random", description="Of the simulated clicks.")
     feed: Literal["newest", "all"] = Field("newest", description="Clicks that the decoder sees.")
     refine: bool = Field(True, description="Two of the steps by the mask prompt alone.")
@@ -40,13 +47,19 @@ class TrainSAMMed3D(TrainingRecipe):
     )
     decoder_rate: float = Field(0.1, gt=0, description="The other parts' rate, as a part of it.")
     weight_decay: float = Field(0.1, ge=0)
-    milestones: tuple[float, ...] = Field((0.6, 0.9), description="Shares of a cycle after which the rate is a tenth.")
+    milestones: tuple[float, ...] = Field(
+        (0.6, 0.9), description="Shares of a cycle after which the rate is a tenth."
+    )
     cycles: int = Field(1, ge=1, description="How often the rate begins anew; the paper's first stage has 4.")
     flip: bool = Field(True, description="Flip each axis with probability 1/2.")
-    min_voxels: int = Field(1000, ge=1, description="Leave out targets of fewer voxels in their patch (1.5 mm: 3.4 ml).")
+    min_voxels: int = Field(
+        1000, ge=1, description="Leave out targets of fewer voxels in their patch (1.5 mm: 3.4 ml)."
+    )
     channel: int | None = Field(None, ge=0, description="Of volumes with several.")
     as_released: bool = Field(False, description="Repeat what only the official training does, see above.")
-    memory: float = Field(4.0, ge=0, description="GiB of cut patches that are kept instead of being read again.")
+    memory: float = Field(
+        4.0, ge=0, description="GiB of cut patches that are kept instead of being read again."
+    )
 
     def build_network(self, base: Path | None) -> Any:
         """See ``TrainingRecipe``."""
@@ -55,7 +68,9 @@ class TrainSAMMed3D(TrainingRecipe):
 
         if self.checkpoint is not None:
             if set(self.sizes) - {"decoder_num_heads"}:
-                raise PluginError("sizes: a checkpoint has its own; only decoder_num_heads cannot be read from it")
+                raise PluginError(
+                    "sizes: a checkpoint has its own; only decoder_num_heads cannot be read from it"
+                )
             return load_network(self.checkpoint, **self.sizes)
         try:
             return sam_med3d.build(**self.sizes)

@@ -84,11 +84,9 @@ class Questions(Dataset):
         return found
 
     def scan(self) -> Sequence[CaseInfo]:
-        """The questions in the file's order."""
+        """The questions in the file's order; one that names no patient is independent of all others."""
         return [
-            CaseInfo(
-                name, None if row.get("patient") is None else str(row["patient"]), _metadata(question, row)
-            )
+            CaseInfo(name, str(row.get("patient") or name), _metadata(question, row))
             for name, (question, row) in self.questions.items()
         ]
 

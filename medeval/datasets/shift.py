@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -38,7 +38,10 @@ class Shift(Dataset):
                                         "ghosting, spike, resolution, motion.")  # fmt: skip
     severity: int = Field(3, ge=1, le=5, description="Of the corruption's ladder.")
     value: float | None = Field(
-        None, ge=0, allow_inf_nan=False, description="The corruption's parameter, in the place of the ladder's."
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="The corruption's parameter, in the place of the ladder's.",
     )
     draw: int = Field(0, description="Seed of what is drawn at random: another number, another bias field.")
 

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 Field: TypeAlias = NDArray[np.float64]
 Draws = np.random.Generator
 
-_CENTRE = 0.02  # share of the lines of k-space around its centre that an artefact leaves alone, as TorchIO does
+_CENTRE = (
+    0.02  # share of the lines of k-space around its centre that an artefact leaves alone, as TorchIO does
+)
 _SEGMENTS = 8
 
 

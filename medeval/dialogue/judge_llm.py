@@ -132,7 +132,9 @@ class ChatJudge:
         groups = []
         for (key, reference), members in gathered.items():
             if self._shuffle:
-                order = rng(self._seed, "item order", rubric.name, case_id, key, sample).permutation(len(members))
+                order = rng(self._seed, "item order", rubric.name, case_id, key, sample).permutation(
+                    len(members)
+                )
                 members = [members[at] for at in order]
             groups.append(_Group(tuple(members), reference))
         return groups
@@ -153,7 +155,9 @@ class ChatJudge:
         given: dict[str, list[Any]] = {}
         for verdict in value.verdicts:  # type: ignore[attr-defined]
             given.setdefault(verdict.item, []).append(verdict)
-        return {part.id: self._read(part, given.get(part.id, []), dialogue) for part in group.parts}, usage_of(reply)
+        return {
+            part.id: self._read(part, given.get(part.id, []), dialogue) for part in group.parts
+        }, usage_of(reply)
 
     def _read(self, part: Item | SignedCriterion, given: Sequence[Any], dialogue: Dialogue) -> Rating:
         if len(given) != 1:

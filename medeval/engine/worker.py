@@ -248,5 +248,8 @@ class Worker:
     def close(self, recorder: UnitRecorder, journal: FileJournal, on_result: OnResult) -> None:
         """Write the unit's parts and tell of it."""
         result = recorder.close()
-        journal.close()
+        if self.task.transient_steps:
+            journal.discard()
+        else:
+            journal.close()
         on_result(result)

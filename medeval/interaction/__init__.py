@@ -20,6 +20,7 @@ from medeval.interaction.settings import GRAMMAR, PromptError, PromptSetting, pa
 
 # Importing the module registers its click rules.
 from medeval.interaction import rules as _rules  # noqa: F401  # isort: skip
+from medeval.interaction import autopet as _autopet, radioactive as _radioactive  # noqa: F401  # isort: skip
 
 __all__ = [
     "GRAMMAR", "BoxRule", "Click", "ErrorRegion", "PointRule", "PromptError", "PromptSetting", "click_rule", "click_rules",

@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medeval.interaction.corrections import Given, Round, correction_rule
 from medeval.interaction.drawing import bounds, slices
 from medeval.interaction.slices import Draw, Points
 
 PERCENTILE = 99.75
 SEED = 42
+BUDGET = 10
 
 
 class Pairs(NamedTuple):
@@ -48,7 +50,7 @@ def click_pairs(
     hot = hot_background(mask, uptake)
 
     def filling(piece: _Piece) -> Points:
-        return piece.voxels() if strict or not piece.flat else np.argwhere(~piece.own)
+        return piece.voxels() if strict or not piece.flat else piece.elsewhere()
 
     outside = _clicks(hot, n, draw, filling, barred=mask)
     return Pairs(inside, outside)
@@ -62,16 +64,24 @@ def hot_background(mask: NDArray[np.bool_], uptake: NDArray) -> NDArray[np.bool_
     return (uptake > np.percentile(outside, PERCENTILE)) & ~mask
 
 
+@correction_rule("autopet")
+def autopet(state: Round, rng: np.random.Generator) -> Given | None:
+    """The next of 10 lesion clicks that were drawn beforehand, whatever the model answers (autoPET/CT IV without pairs)."""
+    given = len(state.clicked)
+    drawn = click_pairs(state.truth, None, max(BUDGET, given + 1)).inside
+    return Given.clicked(drawn[given : given + 1], [1], state.slice_axis) if len(drawn) else None
+
+
 class _Piece:
     """One connected piece with the depth of its voxels; the image's edge is no outside."""
 
-    def __init__(self, own: NDArray[np.bool_]) -> None:
-        box = bounds(own)
+    def __init__(self, labels: NDArray[np.integer], label: int) -> None:
+        self._labels, self._label = labels, label
+        box = bounds(labels == label)
         assert box is not None  # a piece has at least one voxel
-        self.own = own
         self._corner = np.maximum(box[0] - 1, 0)
-        grown = np.stack([self._corner, np.minimum(box[1] + 1, own.shape)])
-        self._depth = ndimage.distance_transform_edt(own[slices(grown)])
+        grown = np.stack([self._corner, np.minimum(box[1] + 1, labels.shape)])
+        self._depth = ndimage.distance_transform_edt(labels[slices(grown)] == label)
         self.flat = bool(self._depth.max() == self._depth[self._depth > 0].min())
 
     def deepest(self) -> Points:
@@ -88,6 +98,10 @@ class _Piece:
         """(k, ndim) all of them."""
         return np.asarray(self._corner + np.argwhere(self._depth > 0))
 
+    def elsewhere(self) -> Points:
+        """(k, ndim) all voxels of the volume that are not of the piece."""
+        return np.argwhere(self._labels != self._label)
+
 
 def _clicks(
     region: NDArray[np.bool_],
@@ -100,15 +114,19 @@ def _clicks(
     if not count:
         return np.empty((0, region.ndim), dtype=np.int64)
     chosen = draw.choice(np.arange(1, count + 1), size=min(n, count), replace=False)
-    pieces = [_Piece(labels == label) for label in chosen]
+    pieces = [_Piece(labels, int(label)) for label in chosen]
     clicks = [piece.deepest() for piece in pieces]
     while len(clicks) < n:
         for piece in pieces[: n - len(clicks)]:
-            clicks.append(_drawn(filling(piece), draw, barred))
+            click = _drawn(filling(piece), draw, barred)
+            clicks.append(piece.deepest() if click is None else click)
     return np.array(clicks, dtype=np.int64)
 
 
-def _drawn(candidates: Points, draw: Draw, barred: NDArray[np.bool_] | None) -> Points:
+def _drawn(candidates: Points, draw: Draw, barred: NDArray[np.bool_] | None) -> Points | None:
+    """One of the candidates that is not barred; None when all are."""
+    if barred is not None and barred[tuple(candidates.T)].all():
+        return None
     while True:
         click: Points = candidates[draw.choice(len(candidates))]
         if barred is None or not barred[tuple(click)]:

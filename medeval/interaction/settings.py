@@ -118,6 +118,11 @@ class PromptSetting:
         return self.opens or self.mask or self.points > 0 or self.recorded
 
     @property
+    def random(self) -> bool:
+        """True when chance may decide what the user gives; a tight box or a diameter is always the same."""
+        return bool(self.jitter or self.points or self.corrections or self.drawn == "middle box")
+
+    @property
     def corrections(self) -> int:
         """Number of clicks or pairs over the whole session."""
         return self.clicks or self.pairs

@@ -22,10 +22,14 @@ class ClickCurve:
 
     scores: one a click; shorter than ``limit`` when the session ended early: the last score then stands.
     limit: clicks after which the object counts as failed.
+    path: (cost so far, score) of every round, the opening's included, costs ascending; empty where nobody counted.
+    censored: the session broke off after these scores for reasons that are not the model's.
     """
 
     scores: tuple[float, ...]
     limit: int = LIMIT
+    path: tuple[tuple[float, float], ...] = ()
+    censored: bool = False
 
     def __post_init__(self) -> None:
         if self.limit < 1:
@@ -55,6 +59,26 @@ def failed_to_reach(
     if ritm:
         return number_of_clicks(scores, quality, limit) == limit
     return not np.any(np.asarray(scores[:limit], dtype=np.float64) >= quality)
+
+
+def score_at_cost(path: Sequence[tuple[float, float]], budget: float) -> float:
+    """The last score whose cost the budget covers; 0 where it covers none.
+
+    path: (cost so far, score) of every round, costs ascending.
+    """
+    within = [score for cost, score in path if cost <= budget]
+    return within[-1] if within else 0.0
+
+
+def area_under_cost(path: Sequence[tuple[float, float]], budget: float) -> float:
+    """Area under score against cost from 0 to the budget, divided by it: in [0, 1].
+
+    What an interaction earned is there from the moment that it is paid for (steps, no trapezoids: half a box earns
+    nothing), 0 before the first, and the last score stands to the budget.
+    """
+    costs = [min(cost, budget) for cost, _ in path] + [budget]
+    widths = np.diff(costs)
+    return float(sum(score * width for (_, score), width in zip(path, widths, strict=True)) / budget)
 
 
 def area_under_clicks(scores: Sequence[float], *, normalised: bool = True) -> float:
@@ -145,6 +169,23 @@ class ClickArea(ClickMetric):
         return area_under_clicks(pair.filled().tolist(), normalised=not self.raw)
 
 
+class CostMetric(ClickMetric):
+    """A metric of score against interaction cost, up to a budget in the unit of the suite's ``cost:``."""
+
+    empties = "no cost counted: undefined"
+    source = "state of the art: value at a budget, common axis of points, boxes and strokes"
+    budget: float = 0.0
+    area: bool = False
+
+    def observe(self, pair: ClickCurve) -> Value:
+        """The value of a path with at least one round."""
+        return super().observe(pair) if pair.path else Value(None, "no cost counted")
+
+    def measure(self, pair: ClickCurve) -> float:
+        """The area, or the score that the budget buys."""
+        return (area_under_cost if self.area else score_at_cost)(pair.path, self.budget)
+
+
 class ScoreAtClick(ClickMetric):
     """Score after k clicks, in [0, 1] (``dice@3clicks``); ``final_dice`` after the last one."""
 
@@ -182,7 +223,7 @@ def _with_quality(base: str, cls: type[ClickMetric], known: dict[str, tuple[str,
 
 def _parse_area(name: str) -> ClickArea | None:
     parts = split(name)
-    if parts.base != "auc_dice" or parts.argument:
+    if parts.base not in ("auc_dice", "auc") or parts.argument:
         return None
     metric = ClickArea()
     metric.name = name
@@ -195,8 +236,8 @@ def _parse_area(name: str) -> ClickArea | None:
 
 def _parse_score(name: str) -> ScoreAtClick | None:
     parts = split(name)
-    at = parts.base == "dice" and parts.argument.endswith(("click", "clicks"))
-    if not at and name != "final_dice":
+    at = parts.base in ("dice", "score") and parts.argument.endswith(("click", "clicks"))
+    if not at and name not in ("final_dice", "final"):
         return None
     metric = ScoreAtClick()
     metric.name = name
@@ -209,6 +250,20 @@ def _parse_score(name: str) -> ScoreAtClick | None:
     return metric
 
 
+def _parse_cost(name: str) -> CostMetric | None:
+    parts = split(name)
+    if parts.base not in ("score", "auc") or not parts.argument.endswith("cost"):
+        return None
+    metric = CostMetric()
+    metric.name, metric.area = name, parts.base == "auc"
+    metric.budget = number(name, parts.argument, "cost")
+    if metric.budget <= 0:
+        raise MetricError(f"metric {name!r}: the budget must be above 0")
+    words = "area under score against cost, steps, divided by the budget of {}" if metric.area else "score that a cost of {} buys"
+    metric.definition = words.format(plain(metric.budget))
+    return metric
+
+
 register("noc@<q>", parse=_with_quality("noc", NumberOfClicks, {}, "first click with a score >= {}%"))(
     NumberOfClicks
 )
@@ -217,5 +272,10 @@ register(
     parse=_with_quality("nof", NumberOfFailures, {"ritm": ("ritm", True)}, "score never >= {}%"),
 )(NumberOfFailures)
 register("auc_dice[:raw]", parse=_parse_area)(ClickArea)
+register("auc[:raw]", parse=_parse_area)(ClickArea)
 register("dice@<k>clicks", parse=_parse_score)(ScoreAtClick)
+register("score@<k>clicks", parse=_parse_score)(ScoreAtClick)
 register("final_dice", parse=_parse_score)(ScoreAtClick)
+register("final", parse=_parse_score)(ScoreAtClick)
+register("score@<budget>cost", parse=_parse_cost)(CostMetric)
+register("auc@<budget>cost", parse=_parse_cost)(CostMetric)

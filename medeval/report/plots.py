@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -145,7 +145,9 @@ def _forest_drawing(view: Forest, width: int, places: int) -> dict[str, Any]:
     column = min(300, max(80, 7 * longest + 8))
     row_height, left, right = (28, column + 20, width - 232) if wide else (50, 12, width - 12)
     top, bottom = 6, 6 + row_height * len(view.rows)
-    x = Scale(*span(row.get(key) for row in view.rows for key in ("value", "low", "high")), left, right)
+    x = Scale(
+        *span(row.get(key) for row in view.rows for key in ("value", "low", "high", "before")), left, right
+    )
     rows = []
     for number, row in enumerate(view.rows):
         value, low, high = (finite(row.get(key)) for key in ("value", "low", "high"))
@@ -157,6 +159,7 @@ def _forest_drawing(view: Forest, width: int, places: int) -> dict[str, Any]:
             "value": number_text(value, places), "interval": interval_text(low, high, places),
             "n": "" if n is None else f"n {n:,}", "baseline": bool(row.get("baseline")),
             "low": None if low is None else x(low), "high": None if high is None else x(high),
+            **_before(row, x, y, places),
             "marker": "" if value is None else marker(3 if row.get("baseline") else 1, x(value), y),
             "stripe": (top + row_height * number, row_height) if number % 2 else None,
         })  # fmt: skip
@@ -164,3 +167,13 @@ def _forest_drawing(view: Forest, width: int, places: int) -> dict[str, Any]:
         "width": width, "height": bottom + 46, "left": left, "right": right, "top": top, "bottom": bottom, "rows": rows,
         "x_ticks": [(x(value), text) for value, text in x.ticks(6 if wide else 5)], "wide": wide,
     }  # fmt: skip
+
+
+def _before(row: Mapping[str, Any], x: Scale, y: float, places: int) -> dict[str, Any]:
+    """Where a paired row's value stood before: a circle of 4 and a line from it."""
+    before, value = finite(row.get("before")), finite(row.get("value"))
+    if before is None or value is None:
+        return {"before": ""}
+    at, to = x(before), x(value)
+    circle = f"M{at - 4} {y}a4 4 0 1 0 8 0a4 4 0 1 0 -8 0"
+    return {"before": circle, "before_line": f"M{at} {y}H{to}", "before_text": number_text(before, places)}

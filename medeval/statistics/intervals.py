@@ -106,7 +106,8 @@ def _studentised(draws: Draws, levels: Floats, span: tuple[float, float]) -> tup
     if draws.error == 0 or usable.mean() < 0.5:
         return None
     pivots = (draws.values[usable] - draws.value) / draws.errors[usable]
-    return _cut(draws.value - draws.error * np.quantile(pivots, levels[::-1]), draws.value, span)
+    quantiles = np.asarray(np.quantile(pivots, levels[::-1]), dtype=np.float64)
+    return _cut(draws.value - draws.error * quantiles, draws.value, span)
 
 
 def _cut(ends: Floats, value: float, span: tuple[float, float]) -> tuple[float, float]:

@@ -40,7 +40,7 @@ def cluster_sums(values: Floats, clusters: NDArray) -> tuple[Floats, Floats]:
     """(patients,) sums and numbers of the records of each patient, patients in sorted order."""
     _, codes = np.unique(np.asarray(clusters).astype(str), return_inverse=True)
     order = np.lexsort([values, codes])
-    sums = np.bincount(codes[order], weights=values[order])
+    sums = np.bincount(codes[order], weights=values[order]).astype(np.float64)
     return sums, np.bincount(codes).astype(np.float64)
 
 

@@ -7,7 +7,7 @@ signed-rank tests with Holm's correction). Patients are resampled, whole, as eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,7 +90,12 @@ def rank(board: Board, scheme: Scheme = "mean-then-rank", *, count: int = 1000, 
     """Rank by one scheme, and again under ``count`` resamples of the patients. ``ValueError`` for an unknown scheme."""
     if scheme not in SCHEMES:
         raise ValueError(f"scheme {scheme!r}: one of {', '.join(SCHEMES)} is needed")
-    scorer = {"mean-then-rank": _means, "rank-then-mean": _mean_ranks, "significance": _wins}[scheme](board)
+    scorers: dict[Scheme, Callable[[Board], Callable[[Floats, NDArray[np.int64]], Floats]]] = {
+        "mean-then-rank": _means,
+        "rank-then-mean": _mean_ranks,
+        "significance": _Wins,
+    }
+    scorer = scorers[scheme](board)
     names, codes = np.unique(board.clusters, return_inverse=True)
     score = scorer(np.ones((1, len(names))), codes)[0]
     resamples = Resamples("ranking", names, count=count, seed=seed)
@@ -146,7 +151,7 @@ def _mean_ranks(board: Board) -> _Linear:
     return _Linear(-ranks_of(board.values).astype(np.float64))
 
 
-class _wins:  # noqa: N801 (used as a function beside the two above)
+class _Wins:
     """Number of models that one is significantly better than, at 5%."""
 
     def __init__(self, board: Board) -> None:

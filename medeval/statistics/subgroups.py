@@ -1,7 +1,8 @@
 """Subgroups: the score of each group, the worst one, the gap, and whether it is more than chance.
 
-Tests are permutations of the group labels over patients: a patient's records move together. The family of the correction
-is the groups of one column.
+Tests are permutations of the group labels over patients: a patient's records move together. Where most patients have
+records in several groups (a structure, a view) labels are permuted within each patient instead. The family of the
+correction is the groups of one column.
 """
 
 from __future__ import annotations
@@ -89,12 +90,17 @@ def _permuted(
     """Each group's difference to the rest, its p, and the p of the largest standardised difference."""
     patients, owner = np.unique(np.asarray(clusters).astype(str), return_inverse=True)
     units, unit = np.unique(owner * number + codes, return_inverse=True)  # a patient's records of one group
-    sums, sizes = np.bincount(unit, weights=values), np.bincount(unit).astype(np.float64)
+    sums = np.bincount(unit, weights=values).astype(np.float64)
+    sizes = np.bincount(unit).astype(np.float64)
     member = units % number
     if len(patients) < 3 or len(units) < 3:
         return _gaps(sums, sizes, member[None], number)[0], np.full(number, np.nan), math.nan
     generator = rng("subgroups", seed, len(units), number)
-    drawn = np.stack([generator.permutation(member) for _ in range(permutations)])
+    home = units // number
+    within = _several(home) > len(patients) / 2
+    order = _orders(generator, home if within else np.zeros_like(home), permutations)
+    drawn = np.empty_like(order)
+    drawn[:, np.argsort(home if within else np.zeros_like(home), kind="stable")] = member[order]
     observed = _gaps(sums, sizes, member[None], number)[0]
     null = _gaps(sums, sizes, drawn, number)
     spread = null.std(axis=0)
@@ -115,9 +121,25 @@ def _gaps(sums: Floats, sizes: Floats, member: NDArray, number: int) -> Floats:
     return np.where((size > 0) & (others > 0), own - rest, 0.0)
 
 
+def _orders(generator: np.random.Generator, blocks: NDArray, permutations: int) -> NDArray[np.int64]:
+    """(permutations, units) positions, shuffled within each block; blocks stand one after another."""
+    keys = generator.random((permutations, len(blocks))) + np.asarray(
+        blocks
+    )  # a block's keys stay below the next one's
+    return np.argsort(keys, axis=1)
+
+
+def _several(owners: NDArray) -> int:
+    """How many patients have more than one unit."""
+    return int((np.unique(owners, return_counts=True)[1] > 1).sum())
+
+
 def _note(codes: NDArray, clusters: NDArray) -> str:
     pairs = set(zip(np.asarray(clusters).astype(str).tolist(), codes.tolist(), strict=True))
-    several = len(pairs) - len(set(np.asarray(clusters).astype(str).tolist()))
+    owners = np.array([patient for patient, _ in pairs])
+    several, patients = _several(owners), len(set(owners.tolist()))
+    if several > patients / 2:
+        return "labels permuted within patients, most of whom have records in several groups"
     return (
         f"{several} patients have records in several groups: the test treats them as different"
         if several

@@ -29,12 +29,14 @@ class ModelSpec(Spec):
     timeout: seconds that a unit may take, None for no limit.
     baseline: True for floors, ceilings and classical methods, which every table tags.
     trained_on: data sets that the model has seen in training.
+    chat: the options are a client block (paths as the suite has them), and the model is what ``medeval.llm`` opens.
     """
 
     options: Mapping[str, Any] = field(repr=False)
     timeout: float | None = None
     baseline: bool = False
     trained_on: tuple[str, ...] = ()
+    chat: bool = False
 
 
 def expand(

@@ -15,6 +15,7 @@ from medeval.datasets.base import Dataset
 from medeval.plugins import OptionsError, build, complaints, options_of, resolve, validate_options
 from medeval.plugins.messages import option_names
 from medeval.suite.cells import ModelSpec
+from medeval.suite.chats import CLIENT, Chats
 from medeval.suite.mistakes import KeyPath, Mistakes
 from medeval.tasks.base import Task
 from medeval.types import PluginError, Spec, UserError, nearest
@@ -39,8 +40,13 @@ class Shell(BaseModel):
     save_predictions: bool = Field(
         False, description="Also write all kept masks as NIfTI or PNG below artifacts/predictions."
     )
+    llm: dict[str, Any] | None = Field(
+        None, description="Chat models: cache, budgets, prices, logs. See docs/llm.md."
+    )
     datasets: dict[str, dict[str, Any]] = Field(description="name -> {format: ..., options of that format}")
-    models: dict[str, dict[str, Any]] = Field(description="name -> {adapter: ..., options of that adapter}")
+    models: dict[str, dict[str, Any]] = Field(
+        description="name -> {adapter: ..., options of that adapter}, or {client: ..., options of that chat client}"
+    )
     tasks: list[dict[str, Any]] = Field(description="list of {task: ..., options of that task}")
 
 
@@ -54,14 +60,11 @@ class DatasetKeys(BaseModel):
     )
 
 
-class ModelKeys(BaseModel):
-    """Keys of a model's entry that are medeval's own and are not passed to the adapter."""
+class ChatModelKeys(BaseModel):
+    """Keys of a chat model's entry that are medeval's own beside those of its client block."""
 
     model_config = ConfigDict(extra="forbid")
 
-    adapter: str = Field(
-        description="a registered adapter (see `medeval list adapters`) or 'path/file.py:Class'"
-    )
     timeout: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="Seconds that a unit of work may take."
     )
@@ -70,6 +73,15 @@ class ModelKeys(BaseModel):
     )
     trained_on: tuple[str, ...] | None = Field(
         None, description="Data sets that the model has seen in training."
+    )
+
+
+class ModelKeys(ChatModelKeys):
+    """Keys of a model's entry that are medeval's own and are not passed to the adapter."""
+
+    adapter: str = Field(
+        description="a registered adapter (see `medeval list adapters`) or 'path/file.py:Class'; a chat model has "
+        "`client: openai|langchain|transformers|...` in its place"
     )
 
 
@@ -87,6 +99,7 @@ class Entries:
     def __init__(self, mistakes: Mistakes, base: Path) -> None:
         self.mistakes = mistakes
         self.base = base
+        self.chats = Chats(mistakes, base)
 
     def dataset(self, name: str, entry: Mapping[str, Any]) -> Checked | None:
         """A ``Spec`` of the dataset."""
@@ -101,6 +114,8 @@ class Entries:
     def model(self, name: str, entry: Mapping[str, Any]) -> Checked | None:
         """A ``ModelSpec``."""
         path = ("models", name)
+        if CLIENT in entry:
+            return self._chat_model(path, entry)
         keys = self._own(path, entry, ModelKeys)
         cls = self._class((*path, "adapter"), MODELS, entry)
         options = self._options(path, cls, entry, ModelKeys, "adapter")
@@ -109,8 +124,23 @@ class Entries:
         baseline = getattr(cls, "baseline", False) if keys.baseline is None else keys.baseline
         trained_on = getattr(cls, "trained_on", ()) if keys.trained_on is None else keys.trained_on
         spec = ModelSpec(keys.adapter, options.value, keys.timeout, bool(baseline), tuple(trained_on))
-        own = {"timeout": spec.timeout, "baseline": spec.baseline, "trained_on": list(spec.trained_on)}
-        return Checked(spec, {"adapter": keys.adapter, **own, **options.written})
+        return Checked(spec, {"adapter": keys.adapter, **_own_written(spec), **options.written})
+
+    def _chat_model(self, path: KeyPath, entry: Mapping[str, Any]) -> Checked | None:
+        """A ``ModelSpec`` whose options are a client block."""
+        if "adapter" in entry:
+            self.mistakes.add((*path, "adapter"), "give `adapter` or `client`, not both")
+            return None
+        keys = self._own(path, entry, ChatModelKeys)
+        own = set(ChatModelKeys.model_fields)
+        given = {name: value for name, value in entry.items() if name not in own}
+        block = self.chats.block(path, given)
+        if keys is None or block is None:
+            return None
+        spec = ModelSpec(
+            given[CLIENT], given, keys.timeout, bool(keys.baseline), tuple(keys.trained_on or ()), chat=True
+        )
+        return Checked(spec, {**_own_written(spec), **block})
 
     def task(self, position: int, entry: Mapping[str, Any]) -> Checked | None:
         """A ``Task``, its name filled."""
@@ -121,6 +151,7 @@ class Entries:
         cls = self._class((*path, "task"), TASKS, entry, Task)
         named = {**entry, "name": task_name(entry)}
         options = self._options(path, cls, named, None, "task")
+        self.chats.blocks_in(path, entry)
         return options and Checked(build(cls, options.value, self.base), options.written)
 
     def check_name(self, path: KeyPath, name: str) -> None:
@@ -180,6 +211,10 @@ class Entries:
         except UserError as error:
             self.mistakes.add((*path, key), str(error))
         return None
+
+
+def _own_written(spec: ModelSpec) -> dict[str, Any]:
+    return {"timeout": spec.timeout, "baseline": spec.baseline, "trained_on": list(spec.trained_on)}
 
 
 def task_name(entry: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -23,6 +23,9 @@ from medeval.tasks.base import Task
 from medeval.types import Spec, nearest
 from medeval.types.errors import SuiteError
 
+if TYPE_CHECKING:
+    from medeval.llm.harness import HarnessSettings
+
 LARGEST = 16 << 20  # bytes: an image given in the place of a suite is refused before it is read
 
 
@@ -32,6 +35,7 @@ class Suite:
 
     base: folder that relative paths belong to.
     save_predictions: also write kept masks as files.
+    llm: settings of the harness that all chat calls of a run go through; None where the suite says nothing of it.
     dataset_specs, model_specs: name -> what any process needs to build it; paths absolute.
     """
 
@@ -43,6 +47,7 @@ class Suite:
     base: Path
     _written: Mapping[str, Any]
     save_predictions: bool = False
+    llm: HarnessSettings | None = None
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Suite:
@@ -139,6 +144,10 @@ class _Check:
         }
         if save := self.data.get("save_predictions") is True:
             written["save_predictions"] = True
+        llm = None
+        if (given := self.data.get("llm")) is not None:
+            llm = self.entries.chats.settings(given)
+            written["llm"] = given
         return Suite(
             name,
             seeds,
@@ -148,6 +157,7 @@ class _Check:
             self.base,
             _reloadable(written, secrets),
             save,
+            llm,
         )
 
     def _outer(self) -> None:

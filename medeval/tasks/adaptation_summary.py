@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,25 +10,14 @@ from numpy.typing import NDArray
 
 from medeval.metrics.base import Metric
 from medeval.statistics import Resamples, Sample, clusters, paired_difference
+from medeval.tasks.adaptation_views import Paired, Prepared, adaptation_views
 from medeval.tasks.adaptations import SOURCE_ONLY
 from medeval.tasks.columns import statistic_column
 from medeval.tasks.summary import CellEvidence, CellScorer, Evidence, Summary
 from medeval.tasks.summary_views import build_views
-from medeval.types.views import Column, Curve, Forest, Series, Table, View
 
 if TYPE_CHECKING:
     from medeval.tasks.domain_adaptation import DomainAdaptation
-
-PATIENTS_SHOWN = 50
-
-
-@dataclass
-class Paired:
-    """What one pass over the cells leaves for the views."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    patients: list[dict[str, Any]] = field(default_factory=list)
-    stopped: list[str] = field(default_factory=list)
 
 
 def summarize_adaptation(task: DomainAdaptation, evidence: Evidence) -> Summary:
@@ -47,6 +33,9 @@ def summarize_adaptation(task: DomainAdaptation, evidence: Evidence) -> Summary:
         curves += scorer.curves()
         picks += scorer.picks()
         found.stopped += _stopped(cell)
+        found.prepared += [
+            Prepared(cell.model, cell.arm, seed, path) for seed, path in cell.artifacts.items()
+        ]
         if cell.arm == SOURCE_ONLY:
             source = ((cell.dataset, cell.model), cell)
         elif source is not None and source[0] == (cell.dataset, cell.model):
@@ -54,7 +43,7 @@ def summarize_adaptation(task: DomainAdaptation, evidence: Evidence) -> Summary:
         if task.rounds:
             scores += _forgotten(task, scorer, cell, evidence.resamples(cell.dataset))
     views = build_views(task, scores, curves, picks)
-    return Summary(scores, [*views, *_views(task, scores, found)])
+    return Summary(scores, [*views, *adaptation_views(task, scores, found)])
 
 
 def _stopped(cell: CellEvidence) -> list[str]:
@@ -215,73 +204,3 @@ def _by_patient(
         }
         for patient, (before, after) in pairs.by_patient().items()
     ]  # fmt: skip
-
-
-# -- views ------------------------------------------------------------------------------------------------------
-
-
-def _views(task: DomainAdaptation, scores: Sequence[Mapping[str, Any]], found: Paired) -> list[View]:
-    views: list[View] = [_methods(task, found.stopped)]
-    for dataset in dict.fromkeys(row["dataset"] for row in found.patients):
-        for metric in dict.fromkeys(row["metric"] for row in found.patients):
-            rows = [row for row in found.patients if (row["dataset"], row["metric"]) == (dataset, metric)]
-            gains = [r for r in scores if r["dataset"] == dataset and r["metric"] == f"gain in {metric}"]
-            views += [_forest(dataset, metric, gains), _patients(dataset, metric, rows)]
-    return views
-
-
-def _methods(task: DomainAdaptation, stopped: Sequence[str]) -> Table:
-    """What each arm changes and needs; labels and priors are said here."""
-    rows: list[dict[str, Any]] = []
-    for arm in task.arms():
-        method = None if arm == SOURCE_ONLY else task.method(arm)
-        options = {key: value for key, value in task.adaptations[arm].items() if key != "method"}
-        rows.append(
-            {
-                "arm": arm,
-                "changes": "nothing" if method is None else method.updates,
-                "uses beside images": (method.side_information if method else "") or "nothing",
-                "options": ", ".join(f"{key}={value}" for key, value in options.items()),
-            }
-        )
-    note = f"scenario: {task.scenario}" + (f", target: {', '.join(task.target)}" if task.target else "")
-    return Table(
-        "Methods of adaptation", [Column(name) for name in rows[0]], rows, "; ".join([note, *stopped])
-    )
-
-
-def _forest(dataset: str, metric: str, rows: Sequence[Mapping[str, Any]]) -> Forest:
-    several = len({row["model"] for row in rows}) > 1
-    lines = [
-        {
-            "label": f"{row['model']} {row['arm']}" if several else row["arm"],
-            **{key: row[key] for key in ("value", "low", "high", "baseline")},
-        }
-        for row in rows
-        if row["value"] is not None
-    ]
-    return Forest(f"Gain in {metric} over the source model on {dataset}", f"gain in {metric}", lines)
-
-
-def _patients(dataset: str, metric: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Patients made worse first."""
-    names = ("model", "arm", "patient", "before", "after", "change", "made worse")
-    kinds = {"before": "number", "after": "number", "change": "number"}
-    columns = [Column(name, kind=kinds.get(name, "text")) for name in names]  # type: ignore[arg-type]
-    ordered = sorted(rows, key=lambda row: (row["made worse"] == "no", -abs(row["change"])))
-    shown = [{name: row[name] for name in names} for row in ordered[:PATIENTS_SHOWN]]
-    more = len(ordered) - len(shown)
-    note = "patients made worse first" + (f"; {more} more in the records" if more > 0 else "")
-    return Table(f"{metric} before and after, by patient: {dataset}", columns, shown, note)
-
-
-def adaptation_curves(arms: Iterable[tuple[str, Path]]) -> list[Curve]:
-    """Losses against epochs from prepared artifacts: (arm, folder of its artifact) each; one curve a term."""
-    series: dict[str, list[Series]] = {}
-    for arm, folder in arms:
-        stages = json.loads((folder / "adaptation.json").read_text())["stages"]
-        history = [epoch for stage in stages for epoch in stage.get("history", [])]
-        for term in dict.fromkeys(name for epoch in history for name in epoch):
-            values = [epoch.get(term) for epoch in history]
-            series.setdefault(term, []).append(Series(arm, list(range(1, len(values) + 1)), values))
-    return [Curve(f"{term} during adaptation", "epoch", term, lines) for term, lines in series.items()]

@@ -19,7 +19,7 @@ from medeval.metrics.base import Metric, Value
 from medeval.metrics.registry import get_metric
 from medeval.tasks.context import Context
 from medeval.types import Case, CaseFailure, CaseIndex, CaseInfo, Failure, Key, Output, Status, Unit, digest
-from medeval.types.views import Picture
+from medeval.types.views import Picture, View
 
 if TYPE_CHECKING:
     from medeval.tasks.summary import CellScorer, Evidence, Summary
@@ -69,6 +69,7 @@ class Task(BaseModel, ABC):
     uses_labels: ClassVar[bool] = False  # True when prepare trains on labels in all arms: the report prints it
     columns: ClassVar[Mapping[str, str]] = {}  # extra record columns -> Arrow type name
     ladder: ClassVar[str] = ""  # x axis of its curve over rounds, "" when it has no rounds
+    transient_steps: ClassVar[bool] = False  # True when finished steps are of no use once a unit's records are written
 
     task: str = Field(description="The task's registered name.")
     name: str = Field(
@@ -243,6 +244,14 @@ class Task(BaseModel, ABC):
 
     def more_scores(self, scorer: CellScorer) -> Sequence[Mapping[str, Any]]:
         """Score rows of a cell beyond one a metric, prompt and group, such as the number of clicks to a quality."""
+        return ()
+
+    def observations(self, scorer: CellScorer) -> Any:
+        """What ``more_views`` needs of one cell; None when it needs nothing."""
+        return None
+
+    def more_views(self, observed: Sequence[Any]) -> Sequence[View]:
+        """Views beside tables, curves and the gallery, from the ``observations`` of all cells, in order."""
         return ()
 
     def illustrate(self, case: Case, output: Output | None, key: Key) -> Picture | None:

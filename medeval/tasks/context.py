@@ -77,6 +77,11 @@ class Context:
         self._journal = journal or NoJournal()
         self._datasets = datasets or {}
 
+    @property
+    def journalled(self) -> bool:
+        """True when finished steps are kept: what is costly to pack need not be packed otherwise."""
+        return not isinstance(self._journal, NoJournal)
+
     def rng(self, *parts: object) -> np.random.Generator:
         """A generator for (seed, *parts); name the case id, structure, prompt and round, never the model."""
         return rng(self.seed, *parts)

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from medeval.metrics.masks import MaskPair
+from medeval.tasks.adaptation_views import FACTS, TIMING
 from medeval.tasks.adaptations import (
     SOURCE_ONLY,
     JournalCheckpoint,
@@ -45,9 +46,6 @@ from medeval.types import (
 
 if TYPE_CHECKING:
     from medeval.tasks.summary import Evidence, Summary
-
-FACTS = "adaptation.json"
-TIMING = "timing.json"
 
 
 @dataclass(frozen=True, eq=False)

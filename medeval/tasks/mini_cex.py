@@ -141,7 +141,9 @@ class MiniCex(Task):
         for option, names in (("probes", self.probes), ("compare_to", (self.compare_to,))):
             for name in filter(None, names):
                 if self.models is not None and name not in self.models:
-                    raise ValueError(f"{option}: {name!r} is not among its models; {nearest(name, self.models)}")
+                    raise ValueError(
+                        f"{option}: {name!r} is not among its models; {nearest(name, self.models)}"
+                    )
         if len(set(self.probes)) == 1 or len(set(self.probes)) < len(self.probes):
             raise ValueError(f"probes: two or more models, each once, are needed; got {list(self.probes)}")
         return self
@@ -274,11 +276,7 @@ class MiniCex(Task):
         ]
 
     def _diagnosis_chat(self, context: Context) -> Chat | None:
-        return (
-            None
-            if self.diagnosis_judge is None
-            else ChatOpener(context)(self.diagnosis_judge, "judge")
-        )
+        return None if self.diagnosis_judge is None else ChatOpener(context)(self.diagnosis_judge, "judge")
 
     def _ratings_by(self, judge: Judge) -> int:
         return 1 if isinstance(judge, RuleJudge) else self.judge_samples

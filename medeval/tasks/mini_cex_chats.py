@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 MOST = 48  # dialogues of a task in a report
 MOST_VIOLATIONS = 2  # dialogues with a violation of the simulator's, a model
 MOST_TEXT = 4000  # characters of a turn
-_RANKS = ("violation", "failed judge", "worst", "best", "median")  # who gives way last when there are too many
+_RANKS = (
+    "violation",
+    "failed judge",
+    "worst",
+    "best",
+    "median",
+)  # who gives way last when there are too many
 
 
 def picked(task: MiniCex, cell: CellEvidence) -> list[RatedDialogue]:
@@ -39,7 +45,9 @@ def _choice(talks: Any) -> Iterator[tuple[str, Any]]:
         yield "best", scored[-1]
     wrong = talks[(talks[list(KINDS)].fillna(0) > 0).any(axis=1)]
     yield from (("violation", at) for at in wrong.index[:MOST_VIOLATIONS])
-    yield from (("failed judge", at) for at in talks.index[talks["rubric"].isna() & talks["error"].notna()][:1])
+    yield from (
+        ("failed judge", at) for at in talks.index[talks["rubric"].isna() & talks["error"].notna()][:1]
+    )
 
 
 def dialogues_view(task: MiniCex, talks: Sequence[RatedDialogue], held: int) -> Dialogues:

@@ -6,6 +6,7 @@ under test, and the report warns when their totals do not stand in that order wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medeval.metrics.base import Metric
-from medeval.statistics import Resamples, Sample, clusters, holm, paired_difference, sign_flip
+from medeval.statistics import Resamples, Sample, clusters, paired_difference
+from medeval.statistics.corrections import holm
+from medeval.statistics.paired import cluster_sums, permutation_test
 from medeval.tasks.columns import statistic_column
 from medeval.tasks.mini_cex_records import TOTAL
 from medeval.tasks.summary import CellEvidence
-from medeval.types.views import Column, Notice, Table, View
+from medeval.types.views import Column, Matrix, Notice, Table, View
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,9 +56,7 @@ _EXPECTED = "Expected order of the probes' totals, with disjoint intervals: {}."
 
 def complaints(probes: Sequence[str], totals: Mapping[str, Row]) -> list[str]:
     """What is wrong with the probes' order, in words; [] when each lies above the next with disjoint intervals."""
-    found = [
-        f"{name} was not scored here" for name in probes if totals.get(name, {}).get("value") is None
-    ]
+    found = [f"{name} was not scored here" for name in probes if totals.get(name, {}).get("value") is None]
     if found:
         return found
     for better, worse in pairwise(probes):
@@ -92,7 +93,7 @@ def differences(
 ) -> list[dict[str, Any]]:
     """One score row a structure: the mean difference of a model to ``compare_to`` over the records that both have.
 
-    base: what the rows say of their cell. p: two-sided sign-flip test of the patients' mean differences.
+    base: what the rows say of their cell. p: two-sided permutation test by patient.
     """
     metric = task.bound_metrics[0]
     joined = mine.merge(theirs, on=_KEYS, suffixes=("", "_other"), validate="one_to_one")
@@ -110,13 +111,13 @@ def _difference(metric: Metric, pairs: pd.DataFrame, resamples: Resamples) -> di
     found = paired_difference(
         metric, Sample({"value": ours}, patients), Sample({"value": others}, patients), resamples
     )
-    codes = np.unique(patients, return_inverse=True)[1]
-    means = np.bincount(codes, ours - others) / np.bincount(codes)
-    means = np.where(np.abs(means) < 1e-12, 0.0, means)
+    apart = np.where(np.abs(ours - others) < 1e-12, 0.0, ours - others)
+    sums, _ = cluster_sums(apart, patients)
+    tested = permutation_test(apart, patients, seed=resamples.seed)
     return {
         "metric": f"difference in {metric.name}", "direction": metric.direction, "unit": "",
         "definition": "mean difference, paired by case and sample", **found.as_dict(),
-        "p": sign_flip(means, resamples.seed), "worse": int((means < 0).sum()), "better": int((means > 0).sum()),
+        "p": tested.p, "worse": int((sums < 0).sum()), "better": int((sums > 0).sum()),
     }  # fmt: skip
 
 
@@ -125,36 +126,60 @@ def corrected(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     adjusted: dict[int, float] = {}
     for name in dict.fromkeys(row["group"]["structure"] for row in rows):
         family = [at for at, row in enumerate(rows) if row["group"]["structure"] == name]
-        adjusted |= dict(zip(family, holm([rows[at]["p"] for at in family]), strict=True))
+        adjusted |= dict(zip(family, holm([rows[at]["p"] for at in family]).tolist(), strict=True))
     return [{**row, "p_holm": adjusted[at]} for at, row in enumerate(rows)]
 
 
-def difference_table(task: MiniCex, dataset: str, rows: Sequence[Row]) -> Table:
-    """One row a model and structure in which some patient differs."""
+def difference_views(task: MiniCex, dataset: str, rows: Sequence[Row]) -> list[View]:
+    """Which items moved, as a map; and the totals with their tests. Every item's test stands in summary.json."""
+    models = list(dict.fromkeys(_name(row) for row in rows))
+    cells = {(_name(row), row["group"]["structure"]): row for row in rows}
+    moved = [
+        name
+        for name in task.structures
+        if not name.startswith("dimension ")
+        and any(_moves(cells[model, name]) for model in models if (model, name) in cells)
+    ]
+    values = [[_shift(cells.get((model, name))) for name in moved] for model in models]
+    title = f"What differs from {task.compare_to}: {task.label} on {dataset}"
+    note = "mean difference, paired by case; no patient differs where there is nothing"
+    return [Matrix(title, models, moved, values, note), _totals(title, rows)]
+
+
+def _name(row: Row) -> str:
+    return " ".join(filter(None, [row["model"], row["arm"]]))
+
+
+def _moves(row: Row) -> bool:
+    return bool(row["worse"] or row["better"])
+
+
+def _shift(row: Row | None) -> float | None:
+    return row["value"] if row is not None and _moves(row) else None
+
+
+def _totals(title: str, rows: Sequence[Row]) -> Table:
     columns = [
         Column("model"),
-        Column("item"),
-        Column(
-            "difference", f"difference to {task.compare_to}", "interval", "mean, paired by case", "higher"
-        ),
-        Column("worse", "worse", "integer", "patients with a lower score"),
-        Column("better", "better", "integer", "patients with a higher score"),
-        Column("p", "p", "text", "sign-flip test, patients as units"),
-        Column("p_holm", "p, Holm", "text", "over the models, for each item apart"),
+        Column("difference", "difference of totals", "interval", "mean, paired by case", "higher"),
+        Column("worse", "worse", "integer", "patients with a lower total"),
+        Column("better", "better", "integer", "patients with a higher total"),
+        Column("p", "p", "text", "permutation test, by patient"),
+        Column("p_holm", "p, Holm", "text", "corrected for the number of models"),
     ]
     lines = [
         {
-            "model": " ".join(filter(None, [row["model"], row["arm"]])), "item": row["group"]["structure"],
+            "model": _name(row),
             "difference": {key: row[key] for key in ("value", "low", "high", "n", "patients", "note")},
             "worse": row["worse"], "better": row["better"], "p": p_text(row["p"]), "p_holm": p_text(row["p_holm"]),
         }
-        for row in rows if row["worse"] or row["better"]
+        for row in rows if row["group"]["structure"] == TOTAL
     ]  # fmt: skip
-    same = len(rows) - len(lines)
-    note = f"{same} further pairs of model and item, in which no patient differs, are not listed" if same else ""
-    return Table(f"What differs from {task.compare_to}: {task.label} on {dataset}", columns, lines, note)
+    return Table(f"{title}, totals", columns, lines)
 
 
 def p_text(p: float) -> str:
-    """A p value as it is printed: three decimals, or ``< 0.001``."""
+    """A p value as it is printed: three decimals, ``< 0.001``, or a dash where there is no test."""
+    if math.isnan(p):
+        return "–"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -61,7 +61,11 @@ def judge_table(task: MiniCex, dataset: str, given: Sequence[Given], resamples: 
     """One row a judge; None where one judge rated once, about which nothing can be told."""
     judges = list(dict.fromkeys(g.judge for g in given))
     repeated = any(len(g.scores) > 1 for g in given)
-    if len(judges) < 2 and not repeated and not any(g.failed or g.evidence for g in given if g.judge != "rules"):
+    if (
+        len(judges) < 2
+        and not repeated
+        and not any(g.failed or g.evidence for g in given if g.judge != "rules")
+    ):
         return None
     others = _means(given)
     rows = []
@@ -189,13 +193,14 @@ def correlation_interval(
     sums = np.zeros((len(resamples.clusters), 6))
     np.add.at(sums, codes, np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1))
     value = _r(sums.sum(axis=0)[None])[0]
-    cell: dict[str, Any] = {"value": None, "low": None, "high": None, "n": len(x)}
+    many = len(set(patients))
+    cell: dict[str, Any] = {"value": None, "low": None, "high": None, "n": len(x), "patients": many}
     if not np.isfinite(value):
         return {**cell, "note": "one side is constant"}
     draws = np.concatenate([_r(counts.astype(np.float64) @ sums) for counts in resamples.blocks()])
     draws = draws[np.isfinite(draws)]
-    low, high = np.quantile(draws, [0.025, 0.975]) if len(set(patients)) > 1 else (None, None)
-    return {**cell, "value": float(value), "low": low, "high": high, "patients": len(set(patients))}
+    low, high = np.quantile(draws, [0.025, 0.975]) if many > 1 else (None, None)
+    return {**cell, "value": float(value), "low": low, "high": high}
 
 
 def _r(sums: NDArray[np.float64]) -> NDArray[np.float64]:

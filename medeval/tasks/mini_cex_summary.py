@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medeval.dialogue.guards import KINDS
 from medeval.dialogue.rubric import CriteriaRubric
 from medeval.tasks.mini_cex_chats import dialogues_view, picked
-from medeval.tasks.mini_cex_checks import corrected, difference_table, differences, discrimination, values_of
+from medeval.tasks.mini_cex_checks import corrected, difference_views, differences, discrimination, values_of
 from medeval.tasks.mini_cex_judges import Given, judge_table, length_table, lengths_of, ratings_of
 from medeval.tasks.mini_cex_records import TOP_1, TOP_3, TOTAL
 from medeval.tasks.summary import CellEvidence, CellScorer, Evidence, Summary
@@ -81,7 +81,7 @@ def _paired(
             for row in differences(task, base, values, theirs, evidence.resamples(name))
         ]
         rows += (tested := corrected(mine))
-        views.append(difference_table(task, name, tested))
+        views += difference_views(task, name, tested)
     return rows, views
 
 

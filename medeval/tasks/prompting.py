@@ -1,42 +1,27 @@
-"""Sessions of a simulated user with a promptable model: who is asked what in which round, and whose failure it is."""
+"""Sessions with a promptable model: who is asked what in which round, and whose failure it is."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from medeval.interaction import (
-    BoxRule,
-    PointRule,
-    PromptSetting,
-    draw_points,
-    first_click,
-    jittered_box,
-    largest_component,
-    mixed_points,
-    next_click,
-    tight_box,
-)
-from medeval.tasks.context import Context
-from medeval.tasks.masks import checked_segmentation, grid_of
-from medeval.types import (
-    Capabilities,
-    Case,
-    CaseFailure,
-    Failure,
-    InfrastructureFailure,
-    Key,
-    ModelFailure,
-    Output,
-    Prompt,
-    Segmentation,
-    Status,
-)
+from medeval.interaction import PromptSetting
+from medeval.tasks.answers import UNKEPT, Answer, pack, unpack
+from medeval.tasks.asking import Asked
+from medeval.tasks.users import Dialogue, User
+from medeval.types import Capabilities, CaseFailure, Failure, Key, Output, Status
+
+PROMPT_COLUMNS: Mapping[str, str] = {
+    "points": "string",
+    "box": "string",
+    "boxes": "string",
+    "strokes": "string",
+    "human_seconds": "double",
+}
 
 
 @dataclass(frozen=True)
@@ -53,9 +38,11 @@ class Session:
     def seed_label(self) -> str:
         """What enters the seed in the place of the setting, so that ``1 click`` is round 1 of ``5 clicks``."""
         setting = self.longest
-        if not setting.clicks and not setting.box:
-            return setting.label
-        return f"box jitter {setting.jitter}" if setting.box else "clicks"
+        if setting.box:
+            return f"box jitter {setting.jitter}"
+        if setting.opening or setting.recorded:
+            return setting.opening or setting.label
+        return "pairs" if setting.pairs else "clicks"
 
 
 def capabilities(model: Any) -> Capabilities:
@@ -63,197 +50,132 @@ def capabilities(model: Any) -> Capabilities:
     return getattr(model, "takes", None) or Capabilities()
 
 
-class AskingTask(Protocol):
-    """The fields of a task that say how a session is run."""
-
-    @property
-    def click_rule(self) -> str:
-        """Where the simulated user clicks."""
-
-    @property
-    def box_rule(self) -> BoxRule:
-        """What a box goes around."""
-
-    @property
-    def point_rule(self) -> PointRule:
-        """Where points drawn at once fall."""
-
-    @property
-    def batch_size(self) -> int:
-        """Most prompts that go to the model in one call."""
+def gathered(settings: Sequence[PromptSetting], takes: Capabilities) -> tuple[Session, ...]:
+    """The settings that a model takes, gathered into sessions that are each run once."""
+    families: dict[tuple, list[PromptSetting]] = {}
+    for setting in settings:
+        if setting.kinds <= takes.prompts:
+            shared = setting.opens or setting.clicks
+            family = (setting.opening, setting.jitter) if shared else (setting.label,)
+            families.setdefault(family, []).append(setting)
+    return tuple(Session(max(group, key=lambda s: s.rounds), tuple(group)) for group in families.values())
 
 
-class Dialogue:
-    """One structure's session: what was given so far and what the model last answered."""
-
-    def __init__(self, structure: str, truth: NDArray[np.bool_]) -> None:
-        self.structure = structure
-        self.truth = truth
-        self.prompt: Prompt | None = None
-        self.answer: Segmentation | None = None
-        self.carried = False
-
-
+@dataclass(frozen=True, eq=False)
 class Asker:
-    """Runs sessions on one encoded image."""
+    """Runs sessions on one encoded image.
 
-    def __init__(self, task: AskingTask, model: Any, encoded: Any, case: Case, context: Context) -> None:
-        self._task = task
-        self._model = model
-        self._encoded = encoded
-        self._case = case
-        self._context = context
-        self._grid = grid_of(case)
-        self._ignored = case.reference["structures"].ignored()
-        self._feeds_mask = "mask" in capabilities(model).prompts
+    joint: structures that need no correction are asked again with the others, as one label map asks. feeds_mask: the
+    model takes masks. keeps: each round is a step of the journal. unit: of lengths; "px" has no millimetres.
+    """
 
-    def run(self, session: Session, dialogues: list[Dialogue]) -> Iterator[Output | Failure]:
-        """All rounds of a session; a structure whose model call failed fails its later rounds too."""
-        setting = session.longest
-        for number in range(1, setting.rounds + 1):
-            for dialogue in dialogues:
-                self._extend(dialogue, session, number)
-            asked = [d for d in dialogues if not d.carried]
-            failures = self._ask(asked)
+    asked: Asked
+    feeds_mask: bool
+    joint: bool = False
+    keeps: bool = True
+    unit: str = "mm"
+
+    def run(
+        self,
+        session: Session,
+        dialogues: list[Dialogue],
+        user: User,
+        sample: int = 0,
+        box_of: Callable[[Dialogue], Any] | None = None,
+    ) -> Iterator[Output | Failure]:
+        """All rounds of a session; a structure whose model call failed fails its later rounds too.
+
+        sample: number of the repetition. box_of: a box that goes with every round's prompt.
+        """
+        for number in range(1, max((d.rounds for d in dialogues), default=0) + 1):
+            dialogues = [dialogue for dialogue in dialogues if number <= dialogue.rounds]
+            failures = self._act(session, dialogues, user, number, sample)
+            acting = [d for d in dialogues if d.structure not in failures]
+            prompts = [(d, self._prompt(d, box_of)) for d in acting if self.joint or not d.carried]
+            answers = self._answers(session, number, sample, [(d.structure, p) for d, p in prompts])
             for dialogue in list(dialogues):
-                error = failures.get(dialogue.structure)
-                if error is None:
-                    yield from self._outputs(dialogue, session, number)
-                else:
+                answer = failures.get(dialogue.structure) or answers.get(dialogue.structure)
+                if isinstance(answer, CaseFailure):
                     dialogues.remove(dialogue)
-                    yield from self._failures(dialogue, session, number, error)
+                    yield from self._failures(dialogue, session, number, sample, answer)
+                    continue
+                dialogue.answer = dialogue.answer if answer is None else answer
+                yield from self._outputs(dialogue, session, number, sample)
 
-    def _extend(self, dialogue: Dialogue, session: Session, number: int) -> None:
-        """The prompt of this round; ``carried`` when the last mask needs no correction."""
-        setting = session.longest
-        rng = self._context.rng(self._case.id, dialogue.structure, session.seed_label, number)
-        if number == 1:
-            dialogue.prompt = self._opening(dialogue, setting, rng)
-            return
-        prompt, answer = dialogue.prompt, dialogue.answer
-        assert prompt is not None and answer is not None
-        clicked = (
-            prompt.points if prompt.points is not None else np.empty((0, dialogue.truth.ndim), dtype=np.int64)
-        )
-        click = next_click(
-            answer.mask,
-            dialogue.truth,
-            clicked,
-            self._task.click_rule,
-            rng,
-            self._grid.spacing,
-            self._ignored,
-        )
-        dialogue.carried = click is None
-        if click is None:
-            return
-        labels = prompt.labels if prompt.labels is not None else np.empty(0, dtype=np.int64)
-        dialogue.prompt = Prompt(
-            prompt.structure,
-            prompt.box,
-            np.vstack([clicked, np.asarray(click.point)[None]]).astype(np.int64),
-            np.append(labels, click.label).astype(np.int64),
-            answer.mask if self._feeds_mask else None,
-            answer.logits,
-        )
-
-    def _opening(self, dialogue: Dialogue, setting: PromptSetting, rng: np.random.Generator) -> Prompt:
-        name, truth = dialogue.structure.partition("#")[0], dialogue.truth
-        if setting.mask:
-            return Prompt(name, mask=truth)
-        if setting.box:
-            boxed = largest_component(truth) if self._task.box_rule == "largest-component" else truth
-            return Prompt(
-                name, box=jittered_box(boxed, rng, setting.jitter) if setting.jitter else tight_box(boxed)
-            )
-        if setting.points and self._task.point_rule == "sam-med2d":
-            points, labels = mixed_points(truth, setting.points, rng)
-            return Prompt(name, points=points, labels=labels)
-        if setting.points:
-            points = draw_points(truth, setting.points, rng)
-        else:
-            points = np.asarray(
-                [first_click(truth, self._task.click_rule, rng, self._grid.spacing)], dtype=np.int64
-            )
-        return Prompt(name, points=points, labels=np.ones(len(points), dtype=np.int64))
-
-    def _ask(self, dialogues: Sequence[Dialogue]) -> dict[str, CaseFailure]:
-        """Ask in batches; a batch that fails is asked one by one, so that only the culprit fails."""
+    def _act(
+        self, session: Session, dialogues: Sequence[Dialogue], user: User, number: int, sample: int
+    ) -> dict[str, CaseFailure]:
+        """Let the user act on each structure; what it cannot give fails that structure alone."""
         failures: dict[str, CaseFailure] = {}
-        size = self._task.batch_size
-        for start in range(0, len(dialogues), size):
-            batch = dialogues[start : start + size]
+        repeated = (f"sample {sample}",) if sample else ()
+        for dialogue in dialogues:
+            parts = (self.asked.case_id, dialogue.structure, session.seed_label, number, *repeated)
             try:
-                self._ask_batch(batch)
-            except InfrastructureFailure:
-                raise
-            except CaseFailure as error:
-                if len(batch) == 1:
-                    failures[batch[0].structure] = error
-                else:
-                    failures |= self._ask_singly(batch)
-        return failures
-
-    def _ask_singly(self, batch: Sequence[Dialogue]) -> dict[str, CaseFailure]:
-        failures: dict[str, CaseFailure] = {}
-        for dialogue in batch:
-            try:
-                self._ask_batch([dialogue])
-            except InfrastructureFailure:
-                raise
+                user.act(dialogue, number, self.asked.context.rng(*parts))
             except CaseFailure as error:
                 failures[dialogue.structure] = error
         return failures
 
-    def _ask_batch(self, batch: Sequence[Dialogue]) -> None:
-        prompts = [_given(d.prompt) for d in batch]
-        answers = self._context.call(self._case.id, "segment", self._model.segment, self._encoded, prompts)
-        if isinstance(answers, str) or not isinstance(answers, Sequence) or len(answers) != len(batch):
-            got = (
-                f"{len(answers)} answers" if isinstance(answers, Sequence) else f"a {type(answers).__name__}"
-            )
-            raise ModelFailure(
-                f"segment returned {got} for {len(batch)} prompts; one Segmentation each is expected"
-            )
-        checked = [checked_segmentation(answer, self._grid.shape) for answer in answers]
-        for dialogue, answer in zip(batch, checked, strict=True):
-            dialogue.answer = answer
+    def _prompt(self, dialogue: Dialogue, box_of: Callable[[Dialogue], Any] | None) -> Any:
+        dialogue.feed_back(self.feeds_mask)
+        prompt = dialogue.prompt
+        assert prompt is not None  # every user gives something in round 1
+        return prompt if box_of is None or prompt.box is not None else replace(prompt, box=box_of(dialogue))
 
-    def _outputs(self, dialogue: Dialogue, session: Session, number: int) -> Iterator[Output]:
-        columns = _prompt_columns(dialogue.prompt)
-        status = Status.CARRIED if dialogue.carried else Status.OK
+    def _answers(
+        self, session: Session, number: int, sample: int, prompts: Sequence[tuple[str, Any]]
+    ) -> dict[str, Answer]:
+        """The round's answers, or what an earlier try of this unit kept of them."""
+        context = self.asked.context
+        if not self.keeps or not context.journalled or not prompts:
+            return self.asked.ask(prompts)
+        fresh: dict[str, Answer] = {}
+
+        def ask() -> Any:
+            fresh.update(self.asked.ask(prompts))
+            return pack(fresh)
+
+        kept = context.step(f"{self.asked.case_id}/{session.longest.label}/{sample}/{number}", ask)
+        if not fresh:
+            fresh = unpack(kept) if len(kept) != len(UNKEPT) else self.asked.ask(prompts)
+        return fresh
+
+    def _outputs(
+        self, dialogue: Dialogue, session: Session, number: int, sample: int
+    ) -> Iterator[Output]:
+        columns = self._columns(dialogue)
+        carried = dialogue.carried and not self.joint
         for setting in session.settings:
-            if number <= setting.rounds:
-                key = Key(dialogue.structure, setting.label, number)
-                yield Output(self._case.id, key, dialogue.answer, status, columns)
+            if setting.recorded or number <= setting.rounds:
+                key = Key(dialogue.structure, setting.label, number, sample)
+                status = Status.CARRIED if carried else Status.OK
+                yield Output(self.asked.case_id, key, dialogue.answer, status, columns)
 
     def _failures(
-        self, dialogue: Dialogue, session: Session, number: int, error: CaseFailure
+        self, dialogue: Dialogue, session: Session, number: int, sample: int, error: CaseFailure
     ) -> Iterator[Failure]:
         for setting in session.settings:
-            for later in range(number, setting.rounds + 1):
-                key = Key(dialogue.structure, setting.label, later)
-                yield Failure(self._case.id, key, error.status, str(error))
+            last = dialogue.rounds if setting.recorded else setting.rounds
+            for later in range(number, last + 1):
+                key = Key(dialogue.structure, setting.label, later, sample)
+                yield Failure(self.asked.case_id, key, error.status, str(error))
 
-
-def _given(prompt: Prompt | None) -> Prompt:
-    """The prompt as the model gets it: its own arrays, for a model may normalise them in place."""
-    assert prompt is not None
-    return replace(
-        prompt,
-        **{
-            name: value.copy()
-            for name in ("box", "points", "labels", "mask")
-            if (value := getattr(prompt, name)) is not None
-        },
-    )
-
-
-def _prompt_columns(prompt: Prompt | None) -> dict[str, Any]:
-    """The prompt as record columns: JSON of ``[[row, column, label], ...]`` and ``[[start...], [stop...]]``."""
-    columns: dict[str, Any] = {}
-    if prompt is not None and prompt.points is not None and prompt.labels is not None:
-        columns["points"] = json.dumps(np.column_stack([prompt.points, prompt.labels]).tolist())
-    if prompt is not None and prompt.box is not None:
-        columns["box"] = json.dumps(prompt.box.tolist())
-    return columns
+    def _columns(self, dialogue: Dialogue) -> dict[str, Any]:
+        """The prompt as JSON (``[[voxel..., label], ...]``, ``[[start...], [stop...]]``) and what it has cost so far."""
+        given, columns = dialogue.given, dict(dialogue.effort.columns())
+        if self.unit != "mm":
+            columns["drawn_mm"] = None
+        if dialogue.seconds is not None:
+            columns["human_seconds"] = dialogue.seconds
+        if given is None:
+            return columns
+        if given.points is not None and given.labels is not None:
+            columns["points"] = json.dumps(np.column_stack([given.points, given.labels]).tolist())
+        for name, boxes in (("box", given.box), ("boxes", given.boxes)):
+            if boxes is not None:
+                columns[name] = json.dumps(boxes.tolist())
+        if given.strokes:
+            columns["strokes"] = json.dumps(
+                [{"kind": s.kind, "label": s.label, "path": s.path.tolist()} for s in given.strokes]
+            )
+        return columns

@@ -8,7 +8,7 @@ and intervals resample patients (or questions). How a letter is read off a reply
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -92,17 +92,12 @@ class QuestionAnswering(Task):
 
     _has_question = field_validator("prompt")(check_prompt)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _calibration(cls, given: Any) -> Any:
+    @model_validator(mode="after")
+    def _calibration(self) -> Self:
         """With confidences asked for, calibration is measured unless other metrics are named."""
-        if (
-            isinstance(given, Mapping)
-            and "metrics" not in given
-            and given.get("confidence", "none") != "none"
-        ):
-            return {**given, "metrics": ("answer_accuracy", *CALIBRATION)}
-        return given
+        if self.confidence != "none" and "metrics" not in self.model_fields_set:
+            self.__dict__["metrics"] = ("answer_accuracy", *CALIBRATION)  # frozen, and not yet seen by anyone
+        return self
 
     @field_validator("metrics")
     @classmethod

@@ -79,13 +79,16 @@ def summarize(task: Task, evidence: Evidence) -> Summary:
     scores: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     picks: list[dict[str, Any]] = []
+    observed: list[Any] = []
     for cell in evidence.load():
         scorer = CellScorer(task, cell, evidence)
         scores += scorer.scores()
         scores += [dict(row) for row in task.more_scores(scorer)]
         curves += scorer.curves()
         picks += scorer.picks()
-    return Summary(scores, build_views(task, scores, curves, picks))
+        observed.append(task.observations(scorer))
+    views = [*build_views(task, scores, curves, picks), *task.more_views(observed)]
+    return Summary(scores, views)
 
 
 class CellScorer:
@@ -169,6 +172,11 @@ class CellScorer:
         there = dict.fromkeys(prompts)
         for prompt in dict.fromkeys([*(p for p in self.task.prompt_order if p in there), *there]):
             yield str(prompt), members[prompts == prompt]
+
+    def used(self, metric: Metric) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """(prompt, rows of its final round that enter the mean of ``metric``)."""
+        for prompt, members in self.by_prompt(self._final):
+            yield prompt, self._used(metric, members)
 
     def estimate(
         self, metric: Metric, members: NDArray[np.int64], statistics: Mapping[str, NDArray]

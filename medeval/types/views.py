@@ -66,7 +66,7 @@ class Forest:
 
     title: str
     x_title: str
-    rows: Sequence[dict[str, Any]]  # {label, value, low, high, n, baseline}
+    rows: Sequence[dict[str, Any]]  # {label, value, low, high, n, baseline}; {before}: where a paired value stood
     note: str = ""
 
 

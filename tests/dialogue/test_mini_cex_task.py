@@ -129,7 +129,8 @@ def test_a_suite_of_scripted_doctors_ranks_them_and_shows_their_dialogues(tmp_pa
     assert all(a["low"] > b["high"] for a, b in pairwise(totals))
     assert totals[0]["n"] == len(bundled())
     assert score(done, "top-1", model="good")["value"] == 1
-    assert score(done, "x3.4", model="good")["undefined"] == {"the case has no red flags": 4}
+    calm = sum(not case.red_flags for case in bundled().values())
+    assert score(done, "x3.4", model="good")["undefined"] == {"the case has no red flags": calm}
     page = (tmp_path / "run" / "report.html").read_text()
     assert "What you have been describing" in page
     assert "mini-cex-llm-extended" in page
@@ -148,7 +149,8 @@ def test_records_hold_items_evidence_and_how_the_dialogue_went(tmp_path):
     item = next(r for r in rows if r["structure"] == "1.1" and r["case"] == "red-hot-toe")
     assert item["rubric"] == item["raw"] == 1
     assert json.loads(item["evidence"])[0]["found"]
-    assert json.loads(item["judges"]) == [{"judge": "rules", "score": 1.0}]
+    evidence = len(json.loads(item["evidence"]))
+    assert json.loads(item["judges"]) == [{"judge": "rules", "score": 1.0, "evidence": evidence}]
 
 
 def test_the_run_ends_in_the_same_bytes_again(tmp_path):
@@ -195,7 +197,10 @@ def test_a_panel_of_rules_and_a_broken_model_needs_enough_judges(tmp_path, monke
     done = run(tmp_path, tasks=[{"task": "mini-cex", "samples": 1, "judges": judges, "min_valid": 1}])
     assert score(done, "total")["value"] == 1
     row = next(r for r in records(done) if r["structure"] == "2.1")
-    assert [sorted(j) for j in json.loads(row["judges"])] == [["judge", "score"], ["error", "judge"]]
+    assert [sorted(j) for j in json.loads(row["judges"])] == [
+        ["evidence", "judge", "score"],
+        ["error", "judge"],
+    ]
 
 
 def test_finished_dialogues_are_judged_with_no_doctor_at_hand(tmp_path):
@@ -204,7 +209,7 @@ def test_finished_dialogues_are_judged_with_no_doctor_at_hand(tmp_path):
         role = {"doctor": "assistant", "patient": "user", "examiner": "tool"}
         messages = [{"role": role[t.speaker], "content": t.text} for t in talk(case, style="curt").turns]
         talks.append(json.dumps({"case": case.id, "messages": messages}))
-    (tmp_path / "talks.jsonl").write_text("\n".join(talks[:-1]))
+    (tmp_path / "talks.jsonl").write_text("\n".join(t for t in talks if "always-hot" not in t))
     done = run(tmp_path, models={"theirs": {"adapter": "dialogues", "file": "talks.jsonl"}, "curt": {"adapter": "scripted-doctor", "style": "curt"}},
                tasks=[{"task": "mini-cex", "samples": 1}])  # fmt: skip
     assert score(done, "total", model="theirs")["missing"] == 1

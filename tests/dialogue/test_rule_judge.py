@@ -12,9 +12,9 @@ from stage import agentclinic, bundled, marks, said, sheet, talk
 from medeval.dialogue.judge_rules import RuleJudge
 from medeval.dialogue.judging import RULES, load_judging
 from medeval.dialogue.lexicon import load_lexicon
-from medeval.dialogue.rubric import load_rubric
+from medeval.dialogue.rubric import load_rubric, rubric_names
 from medeval.dialogue.scripted import load_script
-from medeval.dialogue.text import Pattern, words
+from medeval.dialogue.text import Pattern, sentences, words
 
 HEART, MIGRAINE, GOUT = (
     bundled()[name] for name in ("crushing-chest-pain", "one-sided-headaches", "red-hot-toe")
@@ -83,28 +83,58 @@ def test_each_degradation_is_significant_over_60_cases_after_correction():
         assert binomtest(falls, falls + rises).pvalue * len(CONCERNS) < 0.01  # paired sign test, Bonferroni
 
 
-def test_no_phrase_is_shared_by_a_script_and_a_rule_of_the_judge():
-    """No two neighbouring words of a scripted sentence are two parts of a pattern that fires on it."""
-    script, lexicon, judging = load_script(), load_lexicon(), load_judging()
-    lines = [*script.warm, *script.rude, *script.questions.values(), script.grounds, script.certainty, script.remedy,
-             script.escalate, script.open_plan, *script.careless, script.harmful]  # fmt: skip
-    patterns = [p for several in lexicon.topics.values() for p in several] + [
-        p for name in RULES for p in getattr(judging, name)
-    ]
-    fired = 0
+def shared_phrases(lines, patterns):
+    """(pattern, two neighbouring words of a line that it fires on, which are two parts of it), and how many fired."""
+    found, fired = [], 0
     for text in patterns:
         pattern = Pattern.parse(text)
-        groups = [options for wanted, options in pattern.groups if wanted]
-        assert all(" " not in option for options in groups for option in options)
+        groups = [Pattern(((True, options),)) for wanted, options in pattern.groups if wanted]
         for line in filter(pattern.matches, lines):
             fired += 1
-            for pair in zip(words(line), words(line)[1:], strict=False):
-                parts = [
-                    {g for g, options in enumerate(groups) if Pattern(((True, options),)).matches(w)}
-                    for w in pair
-                ]
-                assert not any(a != b for a in parts[0] for b in parts[1]), (text, line, pair)
+            for pair in pairwise(words(line)):
+                first, second = ({g for g, group in enumerate(groups) if group.matches(w)} for w in pair)
+                found += [(text, pair)] if any(a != b for a in first for b in second) else []
+    return found, fired
+
+
+def rules_of(rule):
+    return [*rule.patterns, *(p for part in rule.of for p in rules_of(part))]
+
+
+def test_no_phrase_is_shared_by_a_script_and_a_rule_of_the_judge():
+    """Over the files: every sentence of the scripts against every pattern of the lexicons and of the packaged rubrics."""
+    lines = [s for text in script_lines(load_script()) for s in sentences(text)]
+    lexicon, judging = load_lexicon(), load_judging()
+    patterns = [p for several in lexicon.topics.values() for p in several]
+    patterns += [p for name in RULES for p in getattr(judging, name)]
+    for name in rubric_names():
+        rubric = load_rubric(name)
+        parts = rubric.items if rubric.kind == "items" else rubric.criteria
+        patterns += [p for part in parts if part.rule for p in rules_of(part.rule)]
+    found, fired = shared_phrases(lines, patterns)
+    assert found == []
     assert fired > 15
+    assert len(lines) > 25
+
+
+def script_lines(script):
+    """Every text of a script, whatever it is called: what is added to the file later is checked too."""
+    plain = script.model_dump(exclude={"turns", "always", "curt", "unsafe", "wrong", "language", "final"})
+    for value in plain.values():
+        yield from value.values() if isinstance(value, dict) else [value] if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(
+    ("line", "pattern", "shared"),
+    [
+        ("You are wasting time.", "wast* + time", True),
+        ("You are wasting everyone's valuable time.", "wast* + time", False),
+        ("Is it your own fault?", "fault|blame + your|yourself|own|you", True),
+        ("Nothing of it.", "wast* + time", False),
+    ],
+)
+def test_a_shared_phrase_would_be_found(line, pattern, shared):
+    assert bool(shared_phrases([line], [pattern])[0]) is shared
 
 
 # -- words that no script holds --------------------------------------------------------------------------------------

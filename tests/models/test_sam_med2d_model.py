@@ -9,7 +9,12 @@ torch = pytest.importorskip("torch")
 
 from medeval_models.sam_med2d import build, load_checkpoint, sizes_of  # noqa: E402
 from medeval_models.sam_med2d.attention import Attention  # noqa: E402
-from medeval_models.sam_med2d.image_encoder import Block, join_windows, split_windows  # noqa: E402
+from medeval_models.sam_med2d.image_encoder import (  # noqa: E402
+    Block,
+    attend_in_windows,
+    join_windows,
+    split_windows,
+)
 from medeval_models.weights import WeightsError  # noqa: E402
 
 TINY = {
@@ -62,9 +67,7 @@ def test_attention_is_its_definition(grid):
 
 @torch.inference_mode()
 def test_windows_attend_to_the_zeros_that_fill_them():
-    block = randomised(
-        Block(dim=8, num_heads=2, mlp_ratio=2, grid=(5, 5), window_size=3, encoder_adapter=False)
-    )
+    block = randomised(Block(Attention(8, 2, (3, 3)), attend_in_windows, dim=8, mlp_ratio=2, window_size=3))
     x = drawn(1, 5, 5, 8)
     padded = torch.zeros(6, 6, 8)
     padded[:5, :5] = block.norm1(x)[0]

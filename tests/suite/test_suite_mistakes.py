@@ -26,7 +26,7 @@ def task(*lines: str) -> str:
 CASES = {
     "unknown outer key": (
         f"sed: 3\n{HEAD}{MODELS}{TASKS}",
-        "suite.yaml:1: sed: unknown option 'sed'; did you mean 'seed'? known: datasets, models, name, save_predictions, seed, seeds, tasks",
+        "suite.yaml:1: sed: unknown option 'sed'; did you mean 'seed'? known: datasets, llm, models, name, save_predictions, seed, seeds, tasks",
     ),
     "missing section": (
         HEAD + MODELS,
@@ -68,7 +68,8 @@ CASES = {
     "no adapter": (
         f"{HEAD}models:\n  walker: {{beta: 2}}\n{TASKS}",
         "suite.yaml:4: models.walker: missing option 'adapter': "
-        "a registered adapter (see `medeval list adapters`) or 'path/file.py:Class'",
+        "a registered adapter (see `medeval list adapters`) or 'path/file.py:Class'; a chat model has "
+        "`client: openai|langchain|transformers|...` in its place",
     ),
     "adapter that is no text": (
         f"{HEAD}models:\n  walker: {{adapter: 5}}\n{TASKS}",

@@ -21,7 +21,7 @@ __all__ = ["FREE", "Preset", "Quirk", "presets", "twins", "with_preset"]
 FREE = frozenset(
     {
         "task", "preset", "name", "datasets", "models", "metrics", "by", "average", "on_failure", "structures", "batch_size",
-        "session_metrics", "session_curve", "prompt_seeds", "cost", "journal",
+        "session_metrics", "session_curve", "prompt_seeds", "cost", "journal", "slice_axis", "uptake_channel",
     }
 )  # fmt: skip
 

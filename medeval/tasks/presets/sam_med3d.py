@@ -38,5 +38,5 @@ PRESETS = twins(
     _QUIRKS,
     published={"prompts": _PROMPTS, "click_rule": "sam-med3d", "crop": 192.0, "metrics": _METRICS, "session_curve": "dice"},
     strict={"prompts": _PROMPTS, "click_rule": "random-in-error", "metrics": _METRICS, "session_curve": "dice"},
-    defaults={"average": "structures", "by": ("structure", "modality", "anatomy", "seen", "anatomy x modality")},
+    defaults={"average": "structures", "by": ("structure", "anatomy", "seen")},
 )

@@ -66,8 +66,10 @@ class SAR(Trained):
 class AdaMI(Trained):
     """AdaMI (Bateson et al. 2022): weighted entropy, and class ratios of each image held to a prior by Kullback-Leibler.
 
-    prior: share of each class in an image, background first; it comes from outside the images. class_weights: of the
-    entropy; default one minus the prior, scaled to sum 1. power: of the relative probabilities whose mean is the ratio.
+    prior: share of each class in an image, background first; it comes from outside the images. priors: the same for each
+    target image (its slices share it) in their order, such as tags of what is visible times the source's mean shares; they
+    stand in the prior's place, which then only weighs the entropy. class_weights: of the entropy; default one minus the
+    prior, scaled to sum 1. power: of the relative probabilities whose mean is the ratio.
     """
 
     description: ClassVar[str] = "entropy with a prior of class ratios (AdaMI)"
@@ -76,6 +78,7 @@ class AdaMI(Trained):
     online: ClassVar[bool] = True
 
     prior: tuple[float, ...]
+    priors: tuple[tuple[float, ...], ...] | None = None
     lr: float = 1e-6
     weight_decay: float = 1e-4
     class_weights: tuple[float, ...] | None = None
@@ -85,10 +88,16 @@ class AdaMI(Trained):
     def __post_init__(self) -> None:
         """Raises ``AdaptationError`` for a prior that is none."""
         super().__post_init__()
-        if len(self.prior) < 2 or min(self.prior) < 0 or abs(sum(self.prior) - 1) > 1e-3:
-            raise AdaptationError(
-                f"prior {list(self.prior)}: shares of all classes, background first, of sum 1"
-            )
+        for name, prior in (
+            ("prior", self.prior),
+            *((f"priors {n}", p) for n, p in enumerate(self.priors or ())),
+        ):
+            if len(prior) < 2 or min(prior) < 0 or abs(sum(prior) - 1) > 1e-3:
+                raise AdaptationError(
+                    f"{name} {list(prior)}: shares of all classes, background first, of sum 1"
+                )
+            if len(prior) != len(self.prior):
+                raise AdaptationError(f"{name}: {len(prior)} classes where the prior has {len(self.prior)}")
         if self.class_weights is not None and len(self.class_weights) != len(self.prior):
             raise AdaptationError(
                 f"{len(self.class_weights)} class_weights for a prior of {len(self.prior)} classes"

@@ -13,7 +13,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from medeval_models.adaptation.base import AdaptationError
 from medeval_models.adaptation.entropy import SAR, AdaMI, Tent
-from medeval_models.adaptation.images import Batch
+from medeval_models.adaptation.images import Batch, TargetImages
 from medeval_models.adaptation.learner import Learner, parameters
 from medeval_models.adaptation.losses import (
     class_ratios,
@@ -127,6 +127,7 @@ class AdaMILearner(Learner[AdaMI]):
         super().__init__(options, model)
         self.network = adaptable(model, "adami").train()
         self._prior = torch.tensor(options.prior, device=self.device)
+        self._priors = None if options.priors is None else torch.tensor(options.priors, device=self.device)
         weights = options.class_weights or [1 - share for share in options.prior]
         self._weights = torch.tensor(weights, device=self.device)
         if options.class_weights is None:
@@ -135,15 +136,28 @@ class AdaMILearner(Learner[AdaMI]):
             torch.optim.Adam(parameters(self.network), lr=options.lr, weight_decay=options.weight_decay)
         ]
 
+    def prepare(self, images: TargetImages) -> None:
+        """Raises ``AdaptationError`` unless each image has its prior, where there are any."""
+        if self._priors is not None and len(self._priors) != len(images):
+            raise AdaptationError(f"{len(self._priors)} priors for {len(images)} target images")
+
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Entropy plus divergence."""
         prob = logits(self.network, batch.images).softmax(1)
         if prob.shape[1] != len(self._prior):
             raise AdaptationError(f"a prior of {len(self._prior)} classes for a model of {prob.shape[1]}")
         entropy = weighted_entropy(prob, self._weights)
-        ratio = ratio_divergence(class_ratios(prob, self.options.power), self._prior)
+        ratio = ratio_divergence(class_ratios(prob, self.options.power), self._of(batch))
         terms = {"entropy": entropy.item(), "ratio": ratio.item()}
         return entropy + self.options.ratio_weight * ratio, terms
+
+    def _of(self, batch: Batch) -> Tensor:
+        """(C,) the prior of all, or (N, C) that of each; at test time, where no image has a number, the prior of all."""
+        if self._priors is None or self.images is None:
+            return self._prior
+        numbers = [number for number, _ in batch.items]
+        lengths = torch.tensor(batch.lengths, device=self.device)
+        return self._priors[numbers].repeat_interleave(lengths, dim=0)
 
 
 def _only_affine(network: nn.Module, layers: list[nn.Module], method: str) -> None:

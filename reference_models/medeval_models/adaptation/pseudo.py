@@ -81,7 +81,8 @@ class DPL(Trained):
     """DPL (arXiv 2109.09735): pseudo labels denoised by dropout uncertainty and class prototypes, made once, then trained on.
 
     For a softmax model each foreground class is taken against the rest. passes: with dropout, which the model must have.
-    threshold: of the mean probability. most_uncertain: largest standard deviation. strength: of the weak augmentation.
+    threshold: of the mean probability. most_uncertain: largest standard deviation. strength: of the weak augmentation
+    (light, salt and pepper, erasing), 0 for none.
     """
 
     description: ClassVar[str] = "pseudo labels denoised by uncertainty and prototypes (DPL)"
@@ -93,7 +94,7 @@ class DPL(Trained):
     passes: int = 10
     threshold: float = 0.75
     most_uncertain: float = 0.05
-    strength: float = 0.5
+    strength: float = 1.0
     head: str = ""
 
     def __post_init__(self) -> None:

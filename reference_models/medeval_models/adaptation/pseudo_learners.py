@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medeval_models.adaptation.augment import channel_dropout, perturbed
+from medeval_models.adaptation.augment import channel_dropout, weakly_augmented
 from medeval_models.adaptation.base import AdaptationError
 from medeval_models.adaptation.images import Batch, TargetImages
 from medeval_models.adaptation.learner import Learner, parameters
@@ -187,7 +187,7 @@ class DPLLearner(Learner[DPL]):
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Masked cross-entropy of every class against the rest."""
         label, mask = (batch.of(maps).movedim(-1, 1).float() for maps in (self._labels, self._masks))
-        out = logits(self.network, perturbed(batch.images, self.options.strength))
+        out = logits(self.network, weakly_augmented(batch.images, self.options.strength))
         loss = masked_bce(one_vs_rest(out), label, mask)
         return loss, {"pseudo": loss.item(), "kept": mask.mean().item()}
 

@@ -1,9 +1,13 @@
-"""SAM's image encoder: a plain ViT with windowed and a few global blocks (Li et al. 2022, ViTDet), and a neck."""
+"""SAM's image encoder: a plain ViT with windowed and a few global blocks (Li et al. 2022, ViTDet), and a neck.
+
+``ViT`` and ``Block`` hold what SAM and its 3D descendants share; how windows are cut and attended is each one's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,60 +18,113 @@ from medeval_models.sam_med2d.attention import Attention
 from medeval_models.sam_med2d.common import LayerNorm2d, MLPBlock
 
 _norm = partial(nn.LayerNorm, eps=1e-6)
+Conv = Callable[..., Any]  # nn.Conv2d or nn.Conv3d
+InWindows = Callable[[nn.Module, Tensor, int], Tensor]
 
 
 class PatchEmbed(nn.Module):
-    """The image in patches: (B, in_chans, H, W) -> (B, H / patch_size, W / patch_size, embed_dim)."""
+    """The image in patches: (B, in_chans, *sizes) -> (B, *sizes / patch_size, embed_dim). conv: ``nn.Conv2d`` or ``nn.Conv3d``."""
 
-    def __init__(self, patch_size: int, in_chans: int, embed_dim: int) -> None:
+    def __init__(self, conv: Conv, patch_size: int, in_chans: int, embed_dim: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(in_chans, embed_dim, patch_size, stride=patch_size)
+        self.proj = conv(in_chans, embed_dim, patch_size, stride=patch_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        return self.proj(x).permute(0, 2, 3, 1)
+        return self.proj(x).movedim(1, -1)
 
 
 class Block(nn.Module):
-    """Attention and MLP, each with a norm before and a residual around.
+    """Attention and MLP, each with a norm before and a residual around; in two or three dimensions.
 
-    window_size: 0 for attention over the whole grid.
+    attention: of the whole grid or of one window. in_windows: how it is put on each window of ``window_size``, 0 for none.
     encoder_adapter: an adapter layer parallel to the MLP, on the same norm's output.
     """
 
     def __init__(
         self,
+        attention: nn.Module,
+        in_windows: InWindows,
         *,
         dim: int,
-        num_heads: int,
         mlp_ratio: float,
-        grid: tuple[int, int],
         window_size: int,
-        encoder_adapter: bool,
+        encoder_adapter: bool = False,
     ) -> None:
         super().__init__()
         self.window_size = window_size
+        self._in_windows = in_windows
         self.norm1 = _norm(dim)
-        self.attn = Attention(dim, num_heads, (window_size, window_size) if window_size else grid)
+        self.attn = attention
         self.norm2 = _norm(dim)
         self.mlp = MLPBlock(dim, int(dim * mlp_ratio + 1e-6))  # a ratio read back from shapes is rounded
         self.Adapter = AdapterLayer(dim) if encoder_adapter else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> the same shape."""
+        """(B, *grid, C) -> the same shape."""
         x = x + self._attend(self.norm1(x))
         normed = self.norm2(x)
         out = x + self.mlp(normed)
         return out if self.Adapter is None else out + self.Adapter(normed)
 
     def _attend(self, x: Tensor) -> Tensor:
-        if not self.window_size:
-            return self.attn(x)
-        windows = split_windows(x, self.window_size)
-        return join_windows(self.attn(windows), self.window_size, (x.shape[1], x.shape[2]))
+        return self._in_windows(self.attn, x, self.window_size) if self.window_size else self.attn(x)
 
 
-class ImageEncoderViT(nn.Module):
+class ViT(nn.Module):
+    """Patches with positions, blocks, neck: (B, in_chans, *[image_size] * axes), normalised -> (B, out_chans, *[grid] * axes).
+
+    conv, norm: the layers of ``axes`` dimensions. block: window size, 0 for the whole grid -> a block; asked in order, with 0
+    for the blocks of ``global_attn_indexes``.
+    """
+
+    def __init__(
+        self,
+        block: Callable[[int], nn.Module],
+        conv: Conv,
+        norm: Callable[[int], nn.Module],
+        *,
+        axes: int,
+        image_size: int,
+        patch_size: int,
+        embed_dim: int,
+        depth: int,
+        out_chans: int,
+        window_size: int,
+        global_attn_indexes: Sequence[int],
+        in_chans: int,
+    ) -> None:
+        super().__init__()
+        self.img_size = image_size
+        self.in_chans = in_chans
+        self.axes = axes
+        self.patch_embed = PatchEmbed(conv, patch_size, in_chans, embed_dim)
+        self.pos_embed = nn.Parameter(torch.zeros(1, *[image_size // patch_size] * axes, embed_dim))
+        self.blocks = nn.ModuleList(
+            block(0 if index in global_attn_indexes else window_size) for index in range(depth)
+        )
+        self.neck = nn.Sequential(
+            conv(embed_dim, out_chans, 1, bias=False),
+            norm(out_chans),
+            conv(out_chans, out_chans, 3, padding=1, bias=False),
+            norm(out_chans),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class. ``ValueError`` for an image of another shape."""
+        wanted = (self.in_chans, *[self.img_size] * self.axes)
+        if x.ndim != 2 + self.axes or tuple(x.shape[1:]) != wanted:
+            what = "image" if self.axes == 2 else "volume"
+            raise ValueError(
+                f"{what} of shape {tuple(x.shape)}; this encoder takes (B, {', '.join(map(str, wanted))})"
+            )
+        x = self.patch_embed(x) + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return self.neck(x.movedim(-1, 1))
+
+
+class ImageEncoderViT(ViT):
     """(B, in_chans, image_size, image_size), normalised -> (B, out_chans, grid, grid); grid = image_size / patch_size.
 
     global_attn_indexes: the blocks whose attention sees the whole grid; the others see windows of ``window_size``.
@@ -88,41 +145,23 @@ class ImageEncoderViT(nn.Module):
         encoder_adapter: bool,
         in_chans: int = 3,
     ) -> None:
-        super().__init__()
-        self.img_size = image_size
-        self.in_chans = in_chans
-        side = image_size // patch_size
-        self.patch_embed = PatchEmbed(patch_size, in_chans, embed_dim)
-        self.pos_embed = nn.Parameter(torch.zeros(1, side, side, embed_dim))
-        self.blocks = nn.ModuleList(
-            Block(
-                dim=embed_dim,
-                num_heads=num_heads,
-                mlp_ratio=mlp_ratio,
-                grid=(side, side),
-                window_size=0 if index in global_attn_indexes else window_size,
-                encoder_adapter=encoder_adapter,
-            )
-            for index in range(depth)
-        )
-        self.neck = nn.Sequential(
-            nn.Conv2d(embed_dim, out_chans, 1, bias=False),
-            LayerNorm2d(out_chans),
-            nn.Conv2d(out_chans, out_chans, 3, padding=1, bias=False),
-            LayerNorm2d(out_chans),
-        )
+        def block(window: int) -> Block:
+            side = window or image_size // patch_size
+            return Block(
+                Attention(embed_dim, num_heads, (side, side)), attend_in_windows,
+                dim=embed_dim, mlp_ratio=mlp_ratio, window_size=window, encoder_adapter=encoder_adapter,
+            )  # fmt: skip
 
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class. ``ValueError`` for an image of another shape."""
-        wanted = (self.in_chans, self.img_size, self.img_size)
-        if x.ndim != 4 or tuple(x.shape[1:]) != wanted:
-            raise ValueError(
-                f"image of shape {tuple(x.shape)}; this encoder takes (B, {', '.join(map(str, wanted))})"
-            )
-        x = self.patch_embed(x) + self.pos_embed
-        for block in self.blocks:
-            x = block(x)
-        return self.neck(x.permute(0, 3, 1, 2))
+        super().__init__(
+            block, nn.Conv2d, LayerNorm2d, axes=2, image_size=image_size, patch_size=patch_size, embed_dim=embed_dim,
+            depth=depth, out_chans=out_chans, window_size=window_size, global_attn_indexes=global_attn_indexes,
+            in_chans=in_chans,
+        )  # fmt: skip
+
+
+def attend_in_windows(attention: nn.Module, x: Tensor, size: int) -> Tensor:
+    """``attention`` on each window of (B, H, W, C), the last ones filled with zeros."""
+    return join_windows(attention(split_windows(x, size)), size, (x.shape[1], x.shape[2]))
 
 
 def split_windows(x: Tensor, size: int) -> Tensor:

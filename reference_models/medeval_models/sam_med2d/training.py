@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -182,18 +183,27 @@ def error_points(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def shifted_boxes(targets: Tensor) -> Tensor:
-    """(B, 4) x0, y0, x1, y1, half-open, each moved as a whole by up to min(5, a tenth of half its shorter side) pixels.
+    """``boxes``, each moved as a whole by up to min(5, a tenth of half its shorter side) pixels.
 
     m = min(5, int(5 * 0.1 * min(width, height))); the shift is uniform in [-m, m) along each axis (utils.py).
     """
-    boxes = []
-    for target in targets[:, 0] > 0:
-        rows, columns = torch.nonzero(target.any(1))[:, 0], torch.nonzero(target.any(0))[:, 0]
-        box = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
-        most = min(5, int(5 * 0.1 * min(box[2] - box[0], box[3] - box[1])))
+    found = boxes(targets)
+    for box in found:
+        most = min(5, int(5 * 0.1 * float((box[2:] - box[:2]).min())))
         dx, dy = (int(torch.randint(-most, most, ())) if most else 0 for _ in range(2))
-        boxes.append([box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy])
-    return torch.tensor(boxes, dtype=torch.float32, device=targets.device)
+        box += box.new_tensor([dx, dy, dx, dy])
+    return found
+
+
+def boxes(targets: Tensor) -> Tensor:
+    """(B, 1, H, W), none empty -> (B, 4) x0, y0, x1, y1, half-open, around each mask's largest 8-connected component."""
+    found = []
+    for target in targets[:, 0].cpu().numpy() > 0:
+        parts, count = ndimage.label(target, np.ones((3, 3)))
+        largest = parts == 1 + np.bincount(parts.ravel())[1:].argmax() if count > 1 else target
+        rows, columns = np.flatnonzero(largest.any(1)), np.flatnonzero(largest.any(0))
+        found.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+    return torch.tensor(np.array(found), dtype=torch.float32, device=targets.device)
 
 
 def normalised(network: Sam, rgb: Any) -> Tensor:

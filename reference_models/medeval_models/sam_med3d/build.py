@@ -7,24 +7,20 @@ from typing import Any
 
 from torch import Tensor
 
-from medeval_models.sam_med2d.build import count_modules
+from medeval_models.sam_med2d.build import VIT_B, VIT_H, VIT_L, grid_side, shared_sizes
 from medeval_models.sam_med2d.transformer import TwoWayTransformer
 from medeval_models.sam_med3d.image_encoder import ImageEncoderViT3D
 from medeval_models.sam_med3d.mask_decoder import MaskDecoder3D
 from medeval_models.sam_med3d.prompt_encoder import PromptEncoder3D
 from medeval_models.sam_med3d.sam import Sam3D
 
-_H: dict[str, Any] = {
-    "image_size": 256, "embed_dim": 1280, "depth": 32, "num_heads": 16, "global_attn_indexes": (7, 15, 23, 31),
-}  # fmt: skip
-
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "vit_b_ori": {"image_size": 128, "embed_dim": 768, "depth": 12, "num_heads": 12, "global_attn_indexes": (2, 5, 8, 11)},
-    "vit_b": {"image_size": 256, "embed_dim": 384, "depth": 12, "num_heads": 12, "global_attn_indexes": (2, 5, 8, 11)},
-    "vit_l": {"image_size": 256, "embed_dim": 1024, "depth": 24, "num_heads": 16, "global_attn_indexes": (5, 11, 17, 23)},
-    "vit_h": _H,
-    "default": _H,
-}  # fmt: skip
+    "vit_b_ori": {**VIT_B, "image_size": 128},
+    "vit_b": {**VIT_B, "image_size": 256, "embed_dim": 384},
+    "vit_l": {**VIT_L, "image_size": 256},
+    "vit_h": {**VIT_H, "image_size": 256},
+    "default": {**VIT_H, "image_size": 256},
+}
 """``build(**VARIANTS[name])``: the official registry. All released weights are of ``vit_b_ori``."""
 
 
@@ -53,11 +49,7 @@ def build(
     prompt_embed_dim: channels of the image embedding and of the decoder, a multiple of 3 and of 8.
     Raises ``ValueError`` for sizes that do not go together.
     """
-    if image_size % patch_size:
-        raise ValueError(f"image_size {image_size} is no multiple of patch_size {patch_size}")
-    if beyond := [index for index in global_attn_indexes if not 0 <= index < depth]:
-        raise ValueError(f"global_attn_indexes {beyond} lie beyond the {depth} blocks")
-    side = image_size // patch_size
+    side = grid_side(image_size, patch_size, depth, global_attn_indexes)
     encoder = ImageEncoderViT3D(
         image_size=image_size,
         patch_size=patch_size,
@@ -100,27 +92,4 @@ def sizes_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
     kernel = shape["image_encoder.patch_embed.proj.weight"]
     if len(kernel) == 4:
         raise ValueError(f"weights of a 2D model: its patch embedding is {kernel}")
-    embed_dim, _, patch_size = kernel[:3]
-    side = shape["image_encoder.pos_embed"][1]
-    depth = count_modules(shape, "image_encoder.blocks")
-    tables = [shape[f"image_encoder.blocks.{n}.attn.rel_pos_d"] for n in range(depth)]
-    windowed = [rows for rows, _ in tables if rows != 2 * side - 1]
-    mask_in_chans, prompt_embed_dim = shape["prompt_encoder.mask_downscaling.6.weight"][1::-1]
-    return {
-        "image_size": side * patch_size,
-        "patch_size": patch_size,
-        "embed_dim": embed_dim,
-        "depth": depth,
-        "num_heads": embed_dim // tables[0][1],
-        "mlp_ratio": shape["image_encoder.blocks.0.mlp.lin1.weight"][0] / embed_dim,
-        "global_attn_indexes": tuple(n for n, (rows, _) in enumerate(tables) if rows == 2 * side - 1),
-        # Where every block sees the whole grid, so would a window of its size.
-        "window_size": (windowed[0] + 1) // 2 if windowed else side,
-        "prompt_embed_dim": prompt_embed_dim,
-        "mask_in_chans": mask_in_chans,
-        "decoder_depth": count_modules(shape, "mask_decoder.transformer.layers"),
-        "decoder_mlp_dim": shape["mask_decoder.transformer.layers.0.mlp.lin1.weight"][0],
-        "num_multimask_outputs": shape["mask_decoder.mask_tokens.weight"][0] - 1,
-        "iou_head_depth": count_modules(shape, "mask_decoder.iou_prediction_head.layers"),
-        "iou_head_hidden_dim": shape["mask_decoder.iou_prediction_head.layers.0.weight"][0],
-    }
+    return shared_sizes(shape, "rel_pos_d", "prompt_embed_dim")

@@ -133,7 +133,8 @@ class ClickRecipe(Recipe):
                 shown = newest if shown is None or self._feed == "newest" else _joined(shown, newest)
             sparse, dense = prompts(None if number in alone else shown, None, low)
             low = self.network.mask_decoder(embedding, position, sparse, dense, False)[0].float()
-            logits = F.interpolate(low, size, mode=mode, align_corners=False)
+            whole = low.shape[2:] == size
+            logits = low if whole else F.interpolate(low, size, mode=mode, align_corners=False)
             found.append(logits)
         return found
 
