@@ -214,13 +214,20 @@ def weights(
     ],
     source: Annotated[Path, typer.Argument(metavar="IN", help="A checkpoint; nothing that it holds is run.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The .safetensors file to write.")],
+    key: Annotated[
+        str | None, typer.Option("--key", help="Where in the file the weights are; default: the usual names.")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", help="A class in the file to read as an empty stand-in; repeat for more."),
+    ] = None,
 ) -> None:
     """Convert a checkpoint without running what it holds: weights convert IN OUT.safetensors."""
     from medeval import api
 
     if action != "convert":
         _fail(f"weights {action!r}: there is only `medeval weights convert IN OUT.safetensors`")
-    typer.echo(api.convert_weights(source, target))
+    typer.echo(api.convert_weights(source, target, key=key, ignore=tuple(ignore or ())))
 
 
 @app.command()

@@ -58,7 +58,7 @@ def agreement(
         raise UserError(f"--weights {weights!r}: {nearest(weights, WEIGHTINGS)}")
     if out is not None and out.suffix not in (".json", ".csv"):
         raise UserError(f"--out {out}: write .json or .csv")
-    options = judged.Options(tuple(judge or ()), rubric, _scale(scale), weights, resamples)  # type: ignore[arg-type]
+    options = judged.Options(tuple(judge or ()), rubric, _scale(scale), weights, resamples)
     report = judged.agreement(sheets or [], run, options)
     _echo(report.tables())
     if out is not None:

@@ -70,7 +70,10 @@ class TrainingRecipe(BaseModel, ABC):
         with seeded(torch.device("cpu"), self.seed, "weights"):
             network = self.build_network(base)
         begun_from = digest_of(network)
-        recipe = self.build_recipe(network, device, base, tell)
+        try:
+            recipe = self.build_recipe(network, device, base, tell)
+        except ValueError as error:
+            raise PluginError(f"options that do not go together: {error}") from error
         trainer = Trainer(
             recipe, self.epochs, self.seed, self._identity(begun_from), pick_precision(self.precision, device)
         )

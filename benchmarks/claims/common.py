@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 COLUMNS = ("arm", "setting", "item", "patient", "case", "value")
-Rule = Literal["interval", "sign"]
+Rule = Literal["interval", "sign", "no-worse"]
 
 
 class ClaimError(ValueError):
@@ -71,8 +71,9 @@ class Comparison(BaseModel):
     rule: Rule = Field(
         "interval",
         description="When it is shown. interval: in every seed the 95% interval of the paired difference lies on the better "
-        "side of 0; sign: in every seed the difference itself does.",
+        "side of 0; sign: in every seed the difference itself does; no-worse: in no seed it lies on the worse side.",
     )
+    margin: float = Field(0.0, ge=0, description="Of `interval` and `sign`: so much more than 0 is expected.")
 
 
 class Claim(BaseModel):

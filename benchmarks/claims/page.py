@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 RULES = {
     "interval": "in every seed the 95% interval of the paired difference lies on the better side of 0",
     "sign": "in every seed the paired difference lies on the better side of 0",
+    "no-worse": "in no seed the paired difference lies on the worse side of 0",
 }
 
 
@@ -67,12 +68,15 @@ def _side(claim: Claim, rows: pd.DataFrame, side: Side, seed: int) -> pd.DataFra
 def shown(claim: Claim, of_one: Sequence[Difference]) -> bool:
     """Whether one comparison's differences, one a seed, fulfil its rule; without an interval ``interval`` is not."""
     sign = 1 if get_metric(claim.metric).direction == "higher" else -1
-    if of_one[0].comparison.rule == "sign":
-        return all(d.found.value is not None and sign * d.found.value > 0 for d in of_one)
+    rule, margin = of_one[0].comparison.rule, of_one[0].comparison.margin
+    if rule == "no-worse":
+        return all(d.found.value is not None and sign * d.found.value > -1e-12 for d in of_one)
+    if rule == "sign":
+        return all(d.found.value is not None and sign * d.found.value > margin for d in of_one)
     return all(
         d.found.low is not None
         and d.found.high is not None
-        and min(sign * d.found.low, sign * d.found.high) > 0
+        and min(sign * d.found.low, sign * d.found.high) > margin
         for d in of_one
     )
 

@@ -1,11 +1,10 @@
-"""What the SAM-Med2D claim trains and tests on: photographs with superpixels, and windows of MNI152 with tissue components."""
+"""What the SAM-Med2D claim trains and tests on: coloured ellipses, photographs with superpixels, windows of MNI152."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,49 @@ from pydantic import Field
 
 from medeval.datasets.base import BOTH, Dataset, FieldName
 from medeval.datasets.mni152 import MNI152
-from medeval.types import Case, CaseInfo, Grid, Image, MaskStack
+from medeval.types import Case, CaseInfo, Grid, Image, MaskStack, rng
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left")
+
+
+class Ellipses(Dataset):
+    """Pictures of three ellipses of random colours on a random colour, with noise; each ellipse is a mask.
+
+    Semi-axes of 5 to 12 pixels, none overlaps another; noise of sigma 0.1 of the full range. Case n is the same picture
+    everywhere.
+    """
+
+    images: int = Field(400, ge=1, description="How many.")
+    edge: int = Field(64, ge=40, description="Edge in pixels.")
+
+    def scan(self) -> Sequence[CaseInfo]:
+        """Numbered cases."""
+        return [CaseInfo(f"{n:05d}", None, {"modality": "drawing"}) for n in range(self.images)]
+
+    def sources(self, case_id: str) -> Mapping[str, Path]:
+        """Drawn, not read."""
+        return {}
+
+    def read(self, case_id: str, fields: Sequence[FieldName] = BOTH) -> Case:
+        """Inputs ``image`` (3, edge, edge) uint8; reference ``structures``: ``ellipse#n``."""
+        draw = rng("ellipses", case_id)
+        masks = self._masks(draw)
+        colours = draw.uniform(size=(4, 3))
+        pixels = np.broadcast_to(colours[0], (self.edge, self.edge, 3)).copy()
+        for mask, colour in zip(masks, colours[1:], strict=True):
+            pixels[mask] = colour
+        pixels = np.clip(pixels + draw.normal(0, 0.1, pixels.shape), 0, 1)
+        return _case(self, case_id, pixels, {f"ellipse#{n}": mask for n, mask in enumerate(masks)})
+
+    def _masks(self, draw: np.random.Generator) -> list[NDArray[np.bool_]]:
+        rows, columns = np.mgrid[: self.edge, : self.edge]
+        masks: list[NDArray[np.bool_]] = []
+        while len(masks) < 3:
+            centre, axes = draw.uniform(8, self.edge - 8, 2), draw.uniform(5, 12, 2)
+            mask = ((rows - centre[0]) / axes[0]) ** 2 + ((columns - centre[1]) / axes[1]) ** 2 < 1
+            if not any((mask & other).any() for other in masks):
+                masks.append(mask)
+        return masks
 
 
 class Photographs(Dataset):
@@ -30,7 +69,9 @@ class Photographs(Dataset):
     step: int = Field(64, ge=1, description="Between tiles.")
     edge: int = Field(64, ge=16, description="Edge of the image that a tile becomes.")
     scale: float = Field(200.0, gt=0, description="Of the superpixels.")
-    share: tuple[float, float] = Field((0.02, 0.4), description="Least and most of the image that a mask covers.")
+    share: tuple[float, float] = Field(
+        (0.02, 0.4), description="Least and most of the image that a mask covers."
+    )
 
     def scan(self) -> Sequence[CaseInfo]:
         """Tiles by picture, edge, row and column."""
@@ -56,9 +97,14 @@ class Photographs(Dataset):
         labels = felzenszwalb(pixels, scale=self.scale, sigma=0.8, min_size=int(self.share[0] * self.edge**2))
         masks = {f"region#{n}": labels == n for n in range(labels.max() + 1)}
         kept = {n: m for n, m in masks.items() if self.share[0] <= m.mean() <= self.share[1]}
-        grid = Grid(labels.shape, (1.0, 1.0), unit="px")
-        image = Image(np.moveaxis(np.rint(255 * pixels).astype(np.uint8), -1, 0), grid)
-        return self.case(case_id, {"image": image}, {"structures": MaskStack(kept, grid.shape)})
+        return _case(self, case_id, pixels, kept)
+
+
+def _case(dataset: Dataset, case_id: str, pixels: NDArray, masks: dict[str, NDArray[np.bool_]]) -> Case:
+    """pixels: (row, column, 3) in [0, 1]."""
+    grid = Grid(pixels.shape[:2], (1.0, 1.0), unit="px")
+    image = Image(np.moveaxis(np.rint(255 * pixels).astype(np.uint8), -1, 0), grid)
+    return dataset.case(case_id, {"image": image}, {"structures": MaskStack(masks, grid.shape)})
 
 
 def _corners(shape: Sequence[int], tile: int, step: int) -> Iterator[tuple[int, int]]:
@@ -89,9 +135,9 @@ class TissueWindows(Dataset):
     resolution_mm: int = 2
     edge: int = Field(64, ge=16, description="Edge of a window in pixels.")
     step: int = Field(32, ge=1, description="Between windows.")
-    share: tuple[float, float] = Field((0.02, 0.4), description="Least and most of the window that a mask covers.")
-
-    version: ClassVar[int] = 1
+    share: tuple[float, float] = Field(
+        (0.02, 0.4), description="Least and most of the window that a mask covers."
+    )
 
     def scan(self) -> Sequence[CaseInfo]:
         """Windows with a component, by slice, row and column."""
@@ -129,7 +175,9 @@ class TissueWindows(Dataset):
         tissues = self._slices.read(case_id, ("reference",)).reference["structures"]
         found = {}
         for name in tissues.present():
-            parts = label(tissues.mask(name)[row : row + self.edge, column : column + self.edge], connectivity=2)
+            parts = label(
+                tissues.mask(name)[row : row + self.edge, column : column + self.edge], connectivity=2
+            )
             sizes = np.bincount(parts.ravel())[1:] / self.edge**2
             kept = np.flatnonzero((sizes >= self.share[0]) & (sizes <= self.share[1])) + 1
             found |= {f"{name}#{number}": parts == part for number, part in enumerate(kept)}

@@ -15,7 +15,10 @@ from medeval.types import CaseFailure, ModelFailure, Prompt
 HIT, MISSED = 0.5, 0.1  # share of a ball that a mask must cover to be on it, and may cover to be off it
 
 
-@check("answers", "one Segmentation(mask) a prompt, bool, of the image's spatial shape (threshold in the adapter)")
+@check(
+    "answers",
+    "one Segmentation(mask) a prompt, bool, of the image's spatial shape (threshold in the adapter)",
+)
 def answers(subject: Subject, scenes: list[Scene]) -> str | None:
     """Every scene's answer holds to the protocol: the task's own check, with an image of even sides."""
     return _wrong(subject, scenes[0])
@@ -57,7 +60,11 @@ def input_untouched(subject: Subject, scenes: list[Scene]) -> str | None:
             return "a prompt's arrays were changed in place"
     else:
         subject.raw(scene)
-    return None if np.array_equal(scene.image.array, scenes[0].image.array) else "image.array was changed in place"
+    return (
+        None
+        if np.array_equal(scene.image.array, scenes[0].image.array)
+        else "image.array was changed in place"
+    )
 
 
 @check("axis order", "boxes and points are in array order, (row, column) or (R, A, S), not (x, y)")
@@ -78,7 +85,10 @@ def axis_order(subject: Subject, scenes: list[Scene]) -> str | None:
     return None
 
 
-@check("empty prompts", "an empty mask for a prompt that gives nothing, [] for no prompts, or a ModelFailure in words")
+@check(
+    "empty prompts",
+    "an empty mask for a prompt that gives nothing, [] for no prompts, or a ModelFailure in words",
+)
 def empty_prompts(subject: Subject, scenes: list[Scene]) -> str | None:
     """No prompts at all, a prompt with no points, and one with nothing: answered, or refused in words."""
     if not isinstance(subject, Promptable):

@@ -33,7 +33,9 @@ def check_model(
     subject = subject_for(Recipe(reference, options or {}, base), task)
     dimensions = sorted(getattr(subject.takes, "dimensions", (2,)))
     if not dimensions:
-        raise PluginError(f"{reference}: `takes.dimensions` is empty; frozenset({{2}}), {{3}} or both is expected")
+        raise PluginError(
+            f"{reference}: `takes.dimensions` is empty; frozenset({{2}}), {{3}} or both is expected"
+        )
     found: list[Finding] = []
     for ndim in dimensions:
         found += [_in_dimension(finding, ndim, len(dimensions)) for finding in _checked(subject, ndim)]
@@ -64,7 +66,12 @@ def findings_table(reference: str, found: Sequence[Finding]) -> Table:
     """The findings as a table: check, verdict, what was seen, what to mend."""
     columns = [Column("check"), Column("verdict"), Column("what"), Column("mend", "what would be right")]
     rows = [
-        {"check": f.check, "verdict": f.verdict, "what": f.what, "mend": f.mend if f.verdict == "fail" else ""}
+        {
+            "check": f.check,
+            "verdict": f.verdict,
+            "what": f.what,
+            "mend": f.mend if f.verdict == "fail" else "",
+        }
         for f in found
     ]
     return Table(f"conformance of {reference}", columns, rows)

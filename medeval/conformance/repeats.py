@@ -22,7 +22,9 @@ WARM_UP, BLOCK, BLOCKS = 4, 3, 3
 LEAK = 1.0  # of a mask's bytes, kept an image, in every block
 
 
-@check("determinism", "seed the randomness from the input, or take it out of inference (dropout: call eval())")
+@check(
+    "determinism", "seed the randomness from the input, or take it out of inference (dropout: call eval())"
+)
 def determinism(subject: Subject, scenes: list[Scene]) -> str | None:
     """The same image and prompts, asked four times in a row, give the same masks."""
     first = subject.masks(scenes[0].copy())
@@ -30,7 +32,9 @@ def determinism(subject: Subject, scenes: list[Scene]) -> str | None:
     return f"the same question gave other masks ({max(differ)} voxels)" if any(differ) else None
 
 
-@check("batch invariance", "answer each prompt of a batch by itself: no statistics and no state over the batch")
+@check(
+    "batch invariance", "answer each prompt of a batch by itself: no statistics and no state over the batch"
+)
 def batch_invariance(subject: Subject, scenes: list[Scene]) -> str | None:
     """One by one and in reverse, prompts get the masks that they get together."""
     if not isinstance(subject, Promptable):
@@ -46,7 +50,10 @@ def batch_invariance(subject: Subject, scenes: list[Scene]) -> str | None:
     return None
 
 
-@check("no hidden state", "keep nothing from one image to the next: what segment needs goes through what encode returns")
+@check(
+    "no hidden state",
+    "keep nothing from one image to the next: what segment needs goes through what encode returns",
+)
 def no_hidden_state(subject: Subject, scenes: list[Scene]) -> str | None:
     """After other images, and in a new model that saw none, an image gets the same masks."""
     used, new = subject.fresh(), subject.fresh()
@@ -63,7 +70,10 @@ def no_hidden_state(subject: Subject, scenes: list[Scene]) -> str | None:
     return None
 
 
-@check("another process", "build the whole model from its options: workers build their own, nothing is sent to them")
+@check(
+    "another process",
+    "build the whole model from its options: workers build their own, nothing is sent to them",
+)
 def another_process(subject: Subject, scenes: list[Scene]) -> str | None:
     """A model that a new Python process builds from the same options gives the same masks."""
     recipe = subject.recipe
@@ -117,7 +127,10 @@ def digest(masks: Sequence[Mask]) -> str:
 
 def _differing(first: Sequence[Mask], second: Sequence[Mask]) -> int:
     return max(
-        (int(np.count_nonzero(a != b)) if a.shape == b.shape else a.size for a, b in zip(first, second, strict=True)),
+        (
+            int(np.count_nonzero(a != b)) if a.shape == b.shape else a.size
+            for a, b in zip(first, second, strict=True)
+        ),
         default=0,
     )
 

@@ -63,7 +63,9 @@ def another(scene: Scene, number: int) -> Scene:
     array = scene.image.array
     noise = rng("conformance", scene.name, number).normal(0, 0.3, array.shape)
     other = np.clip(array[..., ::-1] + noise * (array.max() - array.min()), array.min(), array.max())
-    return Scene(f"{scene.name}, image {number}", Image(other.astype(array.dtype), scene.image.grid), scene.truths)
+    return Scene(
+        f"{scene.name}, image {number}", Image(other.astype(array.dtype), scene.image.grid), scene.truths
+    )
 
 
 def _scene(

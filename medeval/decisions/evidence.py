@@ -82,7 +82,7 @@ class _Cell(CellScorer):
         return {}
 
     def _found(self, metric: Metric, prompt: str, by: str, group: Mapping[str, Any]) -> Entered:
-        for found, members in self._groups(self._final, by):
+        for found, members in self._groups(self.final, by):
             if {name: str(value) for name, value in found.items()} == {k: str(v) for k, v in group.items()}:
                 for setting, rows in self.by_prompt(members):
                     if setting == prompt:

@@ -34,16 +34,22 @@ class Verified:
         return not self.problems
 
 
-def seal(folder: Path) -> None:
-    """Write the hash of every part, of the manifest, the summary and the declared endpoint. Call it last in a run.
+def declare(folder: Path) -> None:
+    """Keep the hash of the endpoint that the manifest declares; call it before anything is scored.
 
-    ``declared`` keeps each endpoint under which records were scored, in order, so that a later one shows.
+    ``declared`` holds every endpoint that this run was scored under, in order, so that a later one shows.
     """
-    manifest, before = read_json(folder / "manifest.json"), _sealed(folder) or {}
+    before = _sealed(folder) or {}
+    now = Declared.of(read_json(folder / "manifest.json")["suite"]).sha256
     earlier = before.get("declared", [])
-    now = Declared.of(manifest["suite"]).sha256
-    declared = earlier if earlier and earlier[-1] == now else [*earlier, now]
-    write_json(folder / HASHES, {"files": _hashes(folder), "declared": declared})
+    if not earlier or earlier[-1] != now:
+        write_json(folder / HASHES, {"files": before.get("files", {}), "declared": [*earlier, now]})
+
+
+def seal(folder: Path) -> None:
+    """Write the hash of every part, of the manifest and the summary; call it last in a run."""
+    declare(folder)
+    write_json(folder / HASHES, {**(_sealed(folder) or {}), "files": _hashes(folder)})
 
 
 def verify(run: Run, rerun: Callable[[Run], Run] | None = None) -> Verified:

@@ -60,12 +60,16 @@ def check_frame(frame: pd.DataFrame, where: str) -> None:
 def dialogues(frame: pd.DataFrame) -> list[Held]:
     """Every dialogue that was held, in order of its hash: no order of models or cases shows."""
     held = []
-    for row in frame[frame["transcript"].notna()].to_dict("records"):
+    for row in _rows(frame[frame["transcript"].notna()]):
         said = tuple((int(n), str(who), str(text)) for n, who, text in json.loads(row["transcript"]))
         held.append(
             Held(_id(row), str(row["case"]), _patient(row), str(row["model"]), int(row["sample"]), said)
         )
     return sorted(held, key=lambda one: one.id)
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _id(row: Mapping[str, Any]) -> str:
@@ -85,7 +89,7 @@ def judge_marks(frame: pd.DataFrame) -> tuple[list[Mark], dict[str, list[str]]]:
     """
     marks: list[Mark] = []
     judges: dict[str, dict[str, None]] = {}
-    for row in frame[frame["judges"].notna()].to_dict("records"):
+    for row in _rows(frame[frame["judges"].notna()]):
         dialogue, item, patient = _id(row), str(row["structure"]), _patient(row)
         by_judge: dict[str, list[Mapping[str, Any]]] = {}
         for rating in json.loads(row["judges"]):
@@ -121,6 +125,7 @@ class Rate:
     of: str
     patients: int
     model: str = ""
+    note: str = ""
 
 
 def patient_again(frame: pd.DataFrame, count: int = 2000, seed: int = 0) -> list[Rate]:
@@ -173,7 +178,7 @@ def fidelity(frame: pd.DataFrame, count: int = 2000, seed: int = 0) -> list[Rate
     Kinds: the diagnosis leaked, facts told unasked, facts invented, facts contradicted, the role left.
     """
     kept = frame[frame["transcript"].notna() & frame["patient_turns"].notna()]
-    rows = kept.to_dict("records")
+    rows = _rows(kept)
     models = list(dict.fromkeys(str(row["model"]) for row in rows))
     groups = [
         ("", rows),
@@ -202,19 +207,27 @@ def _rate(
     seed: int,
     model: str = "",
 ) -> Rate:
-    """sum(top) / sum(bottom), patients resampled."""
+    """sum(top) / sum(bottom), patients resampled.
+
+    Where nothing was seen, resampling would give [0, 0]; the exact bound on the share of patients stands in its place.
+    """
     total = float(bottom.sum())
     clusters = Resamples("conduct", list(owners), count, seed)
-    if total == 0 or len(clusters.clusters) < 2:
-        value = float(top.sum()) / total if total else None
-        return Rate(name, value, None, None, int(total), of, len(clusters.clusters), model)
+    patients = len(clusters.clusters)
+    value = float(top.sum()) / total if total else None
+    if not value or patients < 2:
+        bound = 1 - 0.025 ** (1 / patients)
+        note = (
+            f"none in {patients} patients: at most {bound:.1%} of patients (exact, 97.5%)"
+            if value == 0
+            else ""
+        )
+        return Rate(name, value, None, None, int(total), of, patients, model, note)
     drawn = np.concatenate(list(clusters.blocks()))[:, clusters.codes(owners)].astype(np.float64)
     below = drawn @ bottom
     draws = (drawn @ top)[below > 0] / below[below > 0]
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Rate(
-        name, float(top.sum()) / total, float(low), float(high), int(total), of, len(clusters.clusters), model
-    )
+    return Rate(name, value, float(low), float(high), int(total), of, patients, model)
 
 
 @dataclass(frozen=True)

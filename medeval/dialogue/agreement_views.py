@@ -202,7 +202,7 @@ def _rates_table(title: str, rates: Sequence[Rate]) -> Table:
     ]
     lines: list[Mapping[str, Any]] = [
         {"model": rate.model or "all", "name": rate.name, "count": rate.n, "patients": rate.patients,
-         "rate": {"value": rate.value, "low": rate.low, "high": rate.high}}
+         "rate": {"value": rate.value, "low": rate.low, "high": rate.high, "note": rate.note}}
         for rate in rates
     ]  # fmt: skip
     return Table(title, columns, [dict(line) for line in lines])

@@ -18,6 +18,7 @@ from medeval.dialogue.text import fold, stem, words
 Verdict = Literal["same", "accepted", "narrower", "broader", "different"]
 Subtype = Literal["strict", "narrower", "broader"]
 MOST = 10  # entries of a list that count
+_SHORT = 5  # letters up to which a synonym is taken for an abbreviation
 
 _FINAL = re.compile(
     r"^[\s*_#>]*(?:my\s+|the\s+)?(?:final\s+diagnos[ie]s|diagnosis\s+ready|final\s+answer|ranked\s+differential)\s*(?:is|are)?[ \t*_]*[:\-][ \t*_]*(.*)$",
@@ -117,6 +118,26 @@ def _groups() -> Mapping[frozenset[str], int]:
     """Normalised name -> number of its group of synonyms."""
     table = read_yaml(packaged("lexicons", ".yaml")["synonyms"])
     return {normalised(name): number for number, group in enumerate(table["groups"]) for name in group}
+
+
+@cache
+def _named_groups() -> tuple[tuple[str, ...], ...]:
+    return tuple(map(tuple, read_yaml(packaged("lexicons", ".yaml")["synonyms"])["groups"]))
+
+
+def spoken_names(reference: Diagnosis) -> tuple[str, ...]:
+    """What the reference may be called in talk: its names, these without course and side, and synonyms of the table.
+
+    Of the table's names short ones are left out ("CAP"): as words they mean other things.
+    """
+    groups = _groups()
+    known = {groups[form] for name in reference.names for form in _forms(name) if form in groups}
+    table = [name for number in sorted(known) for name in _named_groups()[number] if len(name) > _SHORT]
+    bare = [
+        " ".join(w for w in words(name) if stem(w) not in _QUALIFIERS - _KEPT) for name in reference.names
+    ]
+    found = {fold(name): name for name in reversed([*reference.names, *bare, *table]) if name}
+    return tuple(reversed(found.values()))
 
 
 def _forms(name: str) -> list[frozenset[str]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from medeval.dialogue.cases import PatientCase, PatientView
+from medeval.dialogue.diagnosis import spoken_names
 from medeval.dialogue.lexicon import Lexicon, load_lexicon
 from medeval.dialogue.questions import questions_of, relevant
 from medeval.dialogue.text import fold, holds_phrase, sentences, words
@@ -35,10 +36,16 @@ class Violation:
 
 def leak(text: str, case: PatientCase, doctor_said: str = "") -> str | None:
     """The diagnosis (or a synonym) that a patient's text names before the doctor did, or None."""
-    named = case.named_in(text)
-    return (
-        named if named and not any(holds_phrase(doctor_said, name) for name in case.diagnosis.names) else None
-    )
+    names = secret_names(case)
+    named = next((name for name in names if holds_phrase(text, name)), None)
+    return named if named and not any(holds_phrase(doctor_said, name) for name in names) else None
+
+
+def secret_names(case: PatientCase) -> tuple[str, ...]:
+    """What the patient must not call its disease: all that the reference may be called, but for the case's own words."""
+    view = case.patient_view
+    own = "\n".join([view.chief_complaint, *(fact.text for fact in view.facts)])
+    return tuple(name for name in spoken_names(case.diagnosis) if not holds_phrase(own, name))
 
 
 def role_flip(text: str, lexicon: Lexicon) -> str | None:
@@ -64,7 +71,8 @@ def inventions(text: str, question: str, view: PatientView, lexicon: Lexicon) ->
         ]
     )
     numbers = set(_NUMBER.findall(fold(told)))
-    for sentence in sentences(text):
+    own = [fold(part).rstrip(".") for f in view.facts for part in sentences(f.text)]
+    for sentence in (_beside(part, own) for part in sentences(text)):
         if sentence.endswith("?") or lexicon.denies(sentence):
             continue
         concepts = lexicon.concept_terms(sentence)
@@ -74,6 +82,15 @@ def inventions(text: str, question: str, view: PatientView, lexicon: Lexicon) ->
             yield "contradiction", sentence
         elif concepts - asserted or set(_NUMBER.findall(fold(sentence))) - numbers:
             yield "fabrication", sentence
+
+
+def _beside(sentence: str, own: Sequence[str]) -> str:
+    """A sentence without what stands in the case word for word; as it is where nothing does."""
+    folded = fold(sentence)
+    found = [part for part in own if part and part in folded]
+    for part in found:
+        folded = folded.replace(part, " ")
+    return folded if found else sentence
 
 
 def told_facts(text: str, view: PatientView, lexicon: Lexicon) -> list[str]:
@@ -116,16 +133,16 @@ def _of_turn(
         found.append(Violation(number, "leak", named))
     if flipped := role_flip(text, lexicon):
         found.append(Violation(number, "role_flip", flipped))
-    spoken = _without(text, lexicon)
+    spoken = without_phrases(text, lexicon)
     return found + [
         Violation(number, kind, what)
         for kind, what in inventions(spoken, question, case.patient_view, lexicon)
     ]
 
 
-def _without(text: str, lexicon: Lexicon) -> str:
-    """The text without the set phrases of the rule-based patient, which assert nothing of the case."""
-    for name in ("anxious", "rambling", "silent", "closing", "physical", "role"):
+def without_phrases(text: str, lexicon: Lexicon) -> str:
+    """The text without the set phrases of the rule-based patient, which assert nothing of the case ("I see.")."""
+    for name in ("anxious", "rambling", "silent", "closing", "physical", "role", "statement"):
         for phrase in lexicon.phrases[name]:
             text = text.replace(phrase, "")
     return text

@@ -87,7 +87,7 @@ class CriteriaGrader:
         self, group: Sequence[SignedCriterion], shown: Fenced, turn: int, sample: int
     ) -> tuple[dict[str, Rating], dict[str, float]]:
         single = self._grouping == "criterion"
-        form: type[BaseModel] = Grade if single else _grades(tuple(c.id for c in group))
+        form: Any = Grade if single else _grades(tuple(c.id for c in group))
         try:
             value, usage = await object_of(
                 self._chat, self._messages(group, shown, turn), form, f"judge {self.name}", sample
@@ -97,7 +97,7 @@ class CriteriaGrader:
                 raise
             return {c.id: Rating(c.id, error=str(error), judge=self.name) for c in group}, {}
         given: dict[str, list[Any]] = {}
-        for grade in [value] if single else value.grades:  # type: ignore[attr-defined]
+        for grade in [value] if single else value.grades:
             given.setdefault(group[0].id if single else grade.criterion, []).append(grade)
         return {c.id: self._read(c, given.get(c.id, [])) for c in group}, usage
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from medeval.dialogue.cases import PatientCase
 from medeval.dialogue.chat import Chat
+from medeval.dialogue.guards import secret_names
 from medeval.dialogue.judge_llm import ChatJudge
 from medeval.dialogue.measurement import ChatExaminer, Examiner, LookupExaminer
 from medeval.dialogue.patient import Patient, RulePatient
@@ -42,7 +43,7 @@ def patient_of(block: Any, case: PatientCase, open_: Open, mode: Mode, sample: i
     if block == "rules":
         return RulePatient(case.patient_view)
     return ChatPatient(
-        case.patient_view, open_(block, "patient"), mode, names=case.diagnosis.names, sample=sample
+        case.patient_view, open_(block, "patient"), mode, names=secret_names(case), sample=sample
     )
 
 

@@ -75,9 +75,9 @@ class Chats:
         seeds = self._suite.seeds
         return chat if seed is None or seed == seeds[0] else chat.repeated(seeds.index(seed), seed)
 
-    def model(self, name: str) -> Chat:
+    def model(self, name: str, seed: int | None = None) -> Chat:
         """The chat model that the suite calls so, as the model under test."""
-        return self.open(self._suite.model_specs[name].options, DOCTOR)
+        return self.open(self._suite.model_specs[name].options, DOCTOR, seed)
 
     def dialogue(self, name: str) -> AbstractContextManager[Any]:
         """While inside, calls of this task of the loop are charged to one dialogue's budget and clock."""
@@ -85,26 +85,23 @@ class Chats:
 
     def check(self, cells: Iterable[PlannedCell]) -> None:
         """Raises ``UserError`` for what can be known before the first call: a missing key, package, file or price."""
-        told = dict.fromkeys(place for planned in cells for place in self._places(planned))
-        blocks = {place: dict(block) for place, block in self._blocks(cells)}
-        for place in told:
+        for place, (block, role) in self._asked(cells).items():
             try:
-                self.harness.chat(blocks[place], place.rpartition(".")[2].rstrip("s") or DOCTOR).model.check()
+                self.harness.chat(block, role).model.check()
             except UserError as error:
                 raise UserError(f"{place}: {error}") from None
 
-    def _places(self, planned: PlannedCell) -> list[str]:
-        return [place for place, _ in self._blocks([planned])]
-
-    def _blocks(self, cells: Iterable[PlannedCell]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        """(where it stands in the suite, block) of every chat model that the cells ask."""
+    def _asked(self, cells: Iterable[PlannedCell]) -> dict[str, tuple[Mapping[str, Any], str]]:
+        """Where it stands in the suite -> (block, role) of every chat model that the cells ask."""
+        found: dict[str, tuple[Mapping[str, Any], str]] = {}
         for planned in cells:
-            spec = self._suite.model_specs[planned.cell.model]
+            spec, task = self._suite.model_specs[planned.cell.model], planned.cell.task
             if spec.chat:
-                yield f"models.{planned.cell.model}", spec.options
-            task = planned.cell.task
+                found[f"models.{planned.cell.model}"] = spec.options, DOCTOR
             for path, block in client_blocks(task.model_dump(mode="json")):
-                yield ".".join(map(str, ("tasks", task.label, *path))), block
+                role = str(path[0]).rstrip("s")  # patient:, judges: and the like are called by their key
+                found[".".join(map(str, ("tasks", task.label, *path)))] = block, role
+        return found
 
     def line(self) -> str:
         """What is going on, for a progress bar; "" while no chat model was asked."""

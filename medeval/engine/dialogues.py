@@ -24,7 +24,7 @@ def run_open(worker: Worker, subject: Any, jobs: Iterable[Job], on_result: OnRes
     Raises the first error that ends the run.
     """
     try:
-        asyncio.run(_run(worker, subject, jobs, on_result))
+        worker.chats.run(_run(worker, subject, jobs, on_result))
     except BaseExceptionGroup as group:
         raise group.exceptions[0] from None
 
@@ -34,6 +34,8 @@ async def _run(worker: Worker, subject: Any, jobs: Iterable[Job], on_result: OnR
 
     async def lane() -> None:
         for job in waiting:
+            if worker.stopped is not None:
+                return
             await _run_one(worker, subject, job, on_result)
 
     async with asyncio.TaskGroup() as group:
@@ -59,6 +61,7 @@ async def _run_one(worker: Worker, subject: Any, job: Job, on_result: OnResult) 
         raise
     except Exception as error:
         worker.tell(recorder, job, error)
+    await recorder.scored()
     await loop.run_in_executor(worker.writer, worker.close, recorder, journal, on_result)
 
 
@@ -67,6 +70,8 @@ def _events(
 ) -> AsyncIterator[Output | Failure]:
     if job.work == "score":
         return _as_async(worker.kept(job, cases))
+    if worker.is_source:
+        return _as_async(iter(worker.task.replay(subject, iter(cases), context)))
     limit = worker.plan.suite.model_specs[worker.planned.cell.model].timeout
     events: Any = worker.task.predict(subject, iter(cases), context)
     return events if limit is None else _within(limit * len(job.unit.case_ids), events)

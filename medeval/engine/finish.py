@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from medeval.decisions.conclude import conclude, endpoint_sections
+from medeval.decisions.verify import seal
 from medeval.engine.artifacts import artifact_folder
 from medeval.engine.manifest import package_version
 from medeval.engine.plan import Plan, PlannedCell
@@ -36,12 +38,14 @@ def finish(plan: Plan, folder: RunFolder, report: bool) -> None:
         if _has(plan, task)
     ]
     write_json(folder.path / "summary.json", _summary(plan, summaries, failed))
+    confirmed = conclude(folder.path)
     if report:
         title = f"{plan.suite.name}: evaluation report"
-        sections = _sections(plan, summaries, failed)
+        sections = [*endpoint_sections(confirmed), *_sections(plan, summaries, failed)]
         pictures = _Pictures(plan, folder)
         path = folder.path / "report.html"
         attempt(lambda: write_report(path, title, sections, _meta(plan, folder), pictures.draw), path)
+    seal(folder.path)
 
 
 class _Failed:
@@ -168,7 +172,11 @@ def _labels_text(task: Task) -> str:
     if len(reading) == len(task.arms()):
         return "This task reads labels of the data that it adapts to or trains on."
     told = ", ".join(reading)
-    return f"These arms read labels of the data that they train on; the others are given none: {told}." if told else ""
+    return (
+        f"These arms read labels of the data that they train on; the others are given none: {told}."
+        if told
+        else ""
+    )
 
 
 def overview_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
@@ -186,7 +194,9 @@ def _is_overview(view: Any, overview: Sequence[Table]) -> bool:
 
 
 def _score_text(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
-    lines = ["Tight boxes, points and clicks are drawn from the reference masks (ground truth)."]
+    lines = []
+    if any(row["prompt"] for row in rows):
+        lines.append("Tight boxes, points and clicks are drawn from the reference masks (ground truth).")
     if any(row["baseline"] for row in rows):
         lines.append("Models tagged baseline are floors, ceilings and classical methods.")
     if plan.shard.count > 1:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from medeval.engine.plan import Plan
+from medeval.suite.declared import Declared
 
 DISTRIBUTION = "medeval-bench"
 _PACKAGES = (
@@ -56,6 +57,7 @@ def make_manifest(plan: Plan, before: Mapping[str, Any] | None) -> dict[str, Any
                 "created": (before or {}).get("created", _now()),
                 "updated": _now(),
                 "suite": plan.suite.resolved(),
+                "endpoint": {"sha256": Declared.of(plan.suite.resolved()).sha256},
                 "base": str(plan.suite.base),
                 "shard": f"{plan.shard.number}/{plan.shard.count}",
                 "seeds": list(plan.suite.seeds),

@@ -12,6 +12,7 @@ from typing import Any
 
 from medeval.datasets.base import Dataset
 from medeval.datasets.fingerprints import file_digest
+from medeval.engine.identities import ChatIdentities, chat_class
 from medeval.plugins import build, path_options, resolve, source_identity
 from medeval.runs.folder import UnitName
 from medeval.suite import Cell, Suite
@@ -134,8 +135,10 @@ class Plan:
             for name, spec in suite.dataset_specs.items()
         }
         self.classes = {
-            name: resolve(ADAPTERS, spec.reference, suite.base) for name, spec in suite.model_specs.items()
+            name: chat_class() if spec.chat else resolve(ADAPTERS, spec.reference, suite.base)
+            for name, spec in suite.model_specs.items()
         }
+        self._identities = ChatIdentities(suite)
         self.cells: list[PlannedCell] = []
         self.misfits: list[Misfit] = []
         self._plan()
@@ -178,13 +181,16 @@ class Plan:
         predict = {
             **({"task.code": source_identity(type(cell.task))} if ":" in reference else {}),
             **{f"prepared from {name}": self.content(name) for name in cell.task.prepares_from()},
-            **{f"task.{k}": v for k, v in cell.task.fingerprint("predict").items()},
+            **{
+                f"task.{k}": v for k, v in self._identities.in_place(cell.task.fingerprint("predict")).items()
+            },
             **{f"model.{k}": v for k, v in self._model_identity[cell.model].items()},
             **{f"arm.{k}": v for k, v in cell.task.arm_fingerprint(cell.arm).items()},
             "arm": cell.arm,
             "seed": cell.seed,
         }
-        return PlannedCell(cell, tuple(units), predict, cell.task.fingerprint("score"), spec.baseline)
+        score = self._identities.in_place(cell.task.fingerprint("score"))
+        return PlannedCell(cell, tuple(units), predict, score, spec.baseline)
 
     @cached_property
     def _model_identity(self) -> dict[str, dict[str, Any]]:
@@ -192,6 +198,9 @@ class Plan:
         written = self.suite.resolved()["models"]  # as a manifest may hold them: secrets are variables again
         found = {}
         for name, spec in self.suite.model_specs.items():
+            if spec.chat:
+                found[name] = self._identities.of(spec.options)
+                continue
             files = path_options(self.classes[name], spec.options, self.suite.base)
             found[name] = {
                 "code": source_identity(spec.reference, group=ADAPTERS, base=self.suite.base),
@@ -242,7 +251,7 @@ class Plan:
         return {case_id: known[case_id] for case_id in unit.case_ids}
 
     def build_model(self, name: str) -> Any:
-        """The model itself. Raises whatever its constructor raises."""
+        """The model itself; not for chat models, which the run's harness opens. Raises whatever its constructor raises."""
         return build(self.classes[name], self.suite.model_specs[name].options, self.suite.base)
 
     def trust(self, cells: Mapping[str, Mapping[str, Any]]) -> None:

@@ -20,6 +20,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from medeval.engine.chats import FOLDER as CHATS
+from medeval.engine.chats import Chats
 from medeval.engine.plan import Facts, Plan, Shard
 from medeval.engine.reading import Job
 from medeval.engine.recorder import UnitResult
@@ -38,7 +40,10 @@ class ModelNotBuilt(MedevalError):
 
 @dataclass(frozen=True)
 class Setup:
-    """All that a child needs to plan as its parent did. environment: variables may be newer than the process that forks."""
+    """All that a child needs to plan as its parent did.
+
+    environment: variables may be newer than the process that forks. share: the child's share of what chat models may spend.
+    """
 
     suite: Mapping[str, Any]
     base: str
@@ -47,6 +52,7 @@ class Setup:
     folder: str
     settings: Settings
     environment: Mapping[str, str]
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,14 @@ class _Child:
         """Until the parent says None."""
         setup = self._setup
         plan = Plan(Suite.from_dict(setup.suite, base=Path(setup.base)), setup.shard, setup.facts)
+        chats = Chats(plan.suite, Path(setup.folder) / CHATS, setup.share)
         while (order := self._connection.recv()) is not None:
             planned = plan.cells[order.cell]
             artifact = Path(order.artifact) if order.artifact else None
-            model = self._built(plan, planned.cell.model)
-            worker = Worker(plan, planned, RunFolder(Path(setup.folder)), setup.settings, model, artifact)
+            model = self._built(plan, planned.cell.model, chats)
+            worker = Worker(
+                plan, planned, RunFolder(Path(setup.folder)), setup.settings, model, artifact, chats
+            )
             worker.more = self._connection.poll
             self.send("ready", None)
             worker.run(
@@ -83,6 +92,7 @@ class _Child:
                 lambda event, unit: self.send(event, unit.id),
             )
             self.send("end", None)
+        chats.close()
 
     def send(self, kind: str, value: Any) -> None:
         """One message to the parent, from any thread."""
@@ -93,10 +103,10 @@ class _Child:
         while (job := self._connection.recv()) is not None:
             yield job
 
-    def _built(self, plan: Plan, name: str) -> Any:
+    def _built(self, plan: Plan, name: str, chats: Chats) -> Any:
         if self._model[0] != name:
             self._model = ("", None)  # two models at once may not fit
-            self._model = (name, built(plan, name))
+            self._model = (name, built(plan, name, chats))
         return self._model[1]
 
 
@@ -119,10 +129,10 @@ def _child(connection: Connection, setup: Setup) -> None:
         child.send("error", f"a worker process failed: {type(error).__name__}: {error}")
 
 
-def built(plan: Plan, name: str) -> Any:
-    """A model, constructed. Raises ``ModelNotBuilt``."""
+def built(plan: Plan, name: str, chats: Chats) -> Any:
+    """A model, constructed, or a role's way to a chat model. Raises ``ModelNotBuilt``."""
     try:
-        return plan.build_model(name)
+        return chats.model(name) if plan.suite.model_specs[name].chat else plan.build_model(name)
     except UserError as error:
         raise ModelNotBuilt(str(error)) from error
     except (Exception, SystemExit) as error:
@@ -198,7 +208,7 @@ class ProcessPool:
         self._size = size
         self._setup = Setup(
             plan.suite.resolved(), str(plan.suite.base), plan.shard, plan.facts, str(folder.path),
-            replace(settings, score_threads=max(1, settings.score_threads // size)), dict(os.environ),
+            replace(settings, score_threads=max(1, settings.score_threads // size)), dict(os.environ), 1 / size,
         )  # fmt: skip
         self._idle: list[_Seat] = []
 

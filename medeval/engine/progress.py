@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,9 @@ Advance = Callable[[UnitResult], None]
 
 
 class Progress(Protocol):
-    """What the runner tells while it works."""
+    """What the runner tells while it works. status: what goes on beside the units (calls in flight, money), "" for nothing."""
+
+    status: Callable[[], str]
 
     def note(self, text: str) -> None:
         """One line to the user."""
@@ -23,8 +26,14 @@ class Progress(Protocol):
         """A context manager that gives a function to be called with each unit's result."""
 
 
+def _nothing() -> str:
+    return ""
+
+
 class Silent:
     """``--quiet``."""
+
+    status: Callable[[], str] = staticmethod(_nothing)
 
     def note(self, text: str) -> None:
         """Nothing."""
@@ -40,6 +49,7 @@ class Plain:
 
     def __init__(self, every: float = 10.0) -> None:
         self._every = every
+        self.status: Callable[[], str] = _nothing
 
     def note(self, text: str) -> None:
         """One line on stderr."""
@@ -60,13 +70,24 @@ class Plain:
                 last = now
                 rate = (finished - done) / max(now - begin, 1e-9)
                 left = (total - finished) / rate if rate else 0.0
-                self.note(f"{label}: {finished}/{total} ({rate:.2f}/s, {left:.0f} s left){_failures(failed)}")
+                told = f"({rate:.2f}/s, {left:.0f} s left){_failures(failed)}{self._status()}"
+                self.note(f"{label}: {finished}/{total} {told}")
 
         kept = f", {done} kept from before" if done else ""
         self.note(f"{label}: {total} unit{'s' * (total != 1)}{kept}")
-        yield advance
+
+        def alive() -> None:
+            if status := self._status():
+                self.note(f"{label}: {finished}/{total}{status}")
+
+        with _every(3 * self._every, alive):
+            yield advance
         if finished > done:
-            self.note(f"{label}: done in {time.monotonic() - begin:.1f} s{_failures(failed)}")
+            self.note(f"{label}: done in {time.monotonic() - begin:.1f} s{_failures(failed)}{self._status()}")
+
+    def _status(self) -> str:
+        status = self.status()
+        return f" · {status}" if status else ""
 
 
 class Bars:
@@ -76,6 +97,7 @@ class Bars:
         from rich.console import Console
 
         self._console = Console(stderr=True)
+        self.status: Callable[[], str] = _nothing
 
     def note(self, text: str) -> None:
         """One line on stderr, text as it is."""
@@ -84,7 +106,21 @@ class Bars:
     @contextmanager
     def cell(self, label: str, total: int, done: int) -> Iterator[Advance]:
         """A bar; failures are counted at its end."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            ProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from rich.text import Text
+
+        status = self.status
+
+        class Status(ProgressColumn):
+            def render(self, task: Any) -> Text:
+                return Text(status())
 
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -93,6 +129,7 @@ class Bars:
             TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
             TextColumn("{task.fields[failed]}", markup=False),
+            Status(),
         )
         begin, failed = time.monotonic(), 0
         with Progress(*columns, console=self._console) as bar:
@@ -106,6 +143,24 @@ class Bars:
                 bar.update(task, advance=1, rate=rate, failed=_failures(failed))
 
             yield advance
+
+
+@contextmanager
+def _every(seconds: float, tell: Callable[[], None]) -> Iterator[None]:
+    """Call ``tell`` every so often from a thread: long dialogues finish no unit for minutes, and must not look stuck."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(seconds):
+            tell()
+
+    thread = threading.Thread(target=work, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _failures(failed: int) -> str:

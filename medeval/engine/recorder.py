@@ -12,6 +12,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from medeval.engine.chats import Chats, stops_run
 from medeval.engine.plan import PlannedCell
 from medeval.engine.rows import Row, Rows
 from medeval.runs.codecs import Packed, encode
@@ -85,7 +86,9 @@ class UnitRecorder:
     """Collects a unit's events. ``take`` is called by the predicting thread, ``close`` by one other thread after it.
 
     work: "predict" or "score" (kept predictions are scored again and left as they are).
-    slots: bounds the outputs that wait to be scored, so that memory stays flat.
+    slots: bounds the outputs that wait to be scored, so that memory stays flat; outputs of tasks whose ``score`` is a
+        coroutine wait for no slot, since judges are asked side by side and limited by their servers.
+    stopped: the failure that ends the run, which no record holds.
     on_wait: told True before ``take`` has to wait for a slot and False after it: that time is not the model's.
     """
 
@@ -99,11 +102,14 @@ class UnitRecorder:
     work: str = "predict"
     keep_predictions: bool = True
     on_wait: Callable[[bool], None] = lambda waits: None
+    chats: Chats | None = None
+    stopped: CaseFailure | None = None
     begin: float = field(default_factory=time.perf_counter)
     rows: Rows = field(init=False)
     _cases: dict[str, _OpenCase] = field(default_factory=dict)
     _taken: list[Future[_Taken]] = field(default_factory=list)
     _ended: CaseFailure | None = None
+    _cut: bool = False  # predict itself was stopped
 
     def __post_init__(self) -> None:
         self.rows = Rows(self.planned.cell)
@@ -130,8 +136,7 @@ class UnitRecorder:
             raise MedevalError(f"yielded for case {event.case_id!r}, which the unit does not hold")
         if isinstance(event, Output):
             keys = opened.meant(event.key)
-            case = opened.answer(keys)
-            self._submit(self._score, event, keys, case)
+            self._ask_to_score(event, keys, opened.answer(keys))
         elif event.key is None:
             self._fail_rest(opened, event.status, event.error)
         elif event.key.structure == "*":
@@ -142,33 +147,46 @@ class UnitRecorder:
 
     def failed(self, error: BaseException) -> None:
         """``predict`` ended with an error: every key not yet yielded fails with it, also of cases opened later."""
+        if stops_run(error):
+            self._cut = True
+            self.stopped = error  # type: ignore[assignment]
         self._ended = error if isinstance(error, CaseFailure) else blame_task(error)
         for opened in self._cases.values():
             self._fail_rest(opened, self._ended.status, str(self._ended))
 
-    def close(self) -> UnitResult:
-        """Wait for the scores, fill in what is owed, write the parts; the records part last, for it is the commit."""
+    async def scored(self) -> None:
+        """Wait on the event loop for judges, so that no thread has to; ``close`` tells what became of it."""
+        await asyncio.gather(*map(asyncio.wrap_future, self._taken), return_exceptions=True)
+
+    def close(self) -> UnitResult | None:
+        """Wait for the scores, fill in what is owed, write the parts; the records part last, for it is the commit.
+
+        None, and no records, where the run's end has cut the unit; whole predictions are kept, to be scored later.
+        """
         for opened in self._cases.values():
             self._fail_rest(opened, Status.EVALUATOR_FAILED, "the task yielded nothing for this key")
         taken = [future.result() for future in self._taken]
         rows = [row for item in taken for row in item.rows]
-        self._write(taken, rows)
+        made_under = {"predict": self.planned.predict_hash, "cases": dict(self.fingerprints)}
+        if self.work == "predict" and not self._cut:
+            self._write_predictions(taken, made_under)
+        if self.stopped is not None:
+            return None
+        self._write_records(rows, made_under)
         failures = [row for row in rows if Status(row["status"]).failed]
         errors = tuple(dict.fromkeys(f"{row['case']}: {row['error']}" for row in failures))[:3]
         counts = dict(sorted(Counter(row["status"] for row in failures).items()))
         return UnitResult(self.unit, self.work, len(rows), counts, errors, time.perf_counter() - self.begin)
 
-    def _write(self, taken: Sequence[_Taken], rows: Sequence[Row]) -> None:
-        made_under = {"predict": self.planned.predict_hash, "cases": dict(self.fingerprints)}
-        if self.work == "predict":
-            meta = {**made_under, "kept": self.keep_predictions}
-            predictions = [item.prediction for item in taken]
-            write_part(self.folder.part("predictions", self.unit), predictions, PREDICTIONS, meta)
-            timings = [
-                {"case": t.case_id, "name": t.name, "seconds": t.seconds} for t in self.context.timings
-            ]
-            timings.append({"case": None, "name": "score", "seconds": sum(item.seconds for item in taken)})
-            write_part(self.folder.part("timings", self.unit), timings, TIMINGS, {})
+    def _write_predictions(self, taken: Sequence[_Taken], made_under: Mapping[str, Any]) -> None:
+        meta = {**made_under, "kept": self.keep_predictions}
+        predictions = [item.prediction for item in taken]
+        write_part(self.folder.part("predictions", self.unit), predictions, PREDICTIONS, meta)
+        timings = [{"case": t.case_id, "name": t.name, "seconds": t.seconds} for t in self.context.timings]
+        timings.append({"case": None, "name": "score", "seconds": sum(item.seconds for item in taken)})
+        write_part(self.folder.part("timings", self.unit), timings, TIMINGS, {})
+
+    def _write_records(self, rows: Sequence[Row], made_under: Mapping[str, Any]) -> None:
         meta = {
             **made_under,
             "cell": self.planned.identity,
@@ -203,22 +221,67 @@ class UnitRecorder:
         row = prediction_row(failure.case_id, failure.key, failure.status, failure.error, {}, None)
         return _Taken([self.rows.failed(failure, case)], row)
 
+    def _ask_to_score(self, output: Output, keys: Sequence[Key], case: Case | None) -> None:
+        if self.chats is not None and inspect.iscoroutinefunction(self.planned.cell.task.score):
+            self._taken.append(self.chats.submit(self._score_open(output, keys, case)))
+        else:
+            self._submit(self._score, output, keys, case)
+
     def _score(self, output: Output, keys: Sequence[Key], case: Case) -> _Taken:
+        """One output, in a scoring thread."""
         begin = time.perf_counter()
-        packed, failure = None, None
-        rows: list[Row] = []
+        packed, failure = self._packed(output)
+        scored: Any = ()
+        if failure is None:
+            try:
+                scored = self.planned.cell.task.score(case, output, self.context)
+                scored = asyncio.run(_awaited(scored)) if inspect.isawaitable(scored) else scored
+            except Exception as error:
+                failure = self._blamed(error)
+        return self._told(output, keys, case, packed, scored, failure, begin)
+
+    async def _score_open(self, output: Output, keys: Sequence[Key], case: Case) -> _Taken:
+        """The same on the event loop, where judges are chat models."""
+        begin = time.perf_counter()
+        packed, failure = self._packed(output)
+        scored: Any = ()
+        if failure is None:
+            try:
+                scored = await self.planned.cell.task.score(case, output, self.context)  # type: ignore[misc]
+            except Exception as error:
+                failure = self._blamed(error)
+        return self._told(output, keys, case, packed, scored, failure, begin)
+
+    def _packed(self, output: Output) -> tuple[Packed | None, CaseFailure | None]:
+        """The output as it is kept, and a failure that the task itself put on it: the worst score, with its answer."""
         try:
             packed = self._pack(output)
-            if output.status.failed:  # refused or unparsable: the answer is kept, and counts as the worst
-                raise _Told(output.status, str(output.columns.get("error") or ""))
-            scored = {item.key: item for item in self._asked_to_score(case, output)}
-            rows = [self.rows.scored(output, case, key, scored.get(key)) for key in keys]
-        except CaseFailure as error:
-            failure = error
-        except MemoryError as error:
-            failure = InfrastructureFailure(f"out of memory while scoring: {error}")
         except Exception as error:
-            failure = EvaluatorFailure(f"scoring raised {type(error).__name__}: {error}")
+            return None, self._blamed(error)
+        told = str(output.columns.get("error") or "")
+        return packed, _Told(output.status, told) if output.status.failed else None
+
+    def _blamed(self, error: Exception) -> CaseFailure:
+        """Whose failure it is that an output has no score."""
+        if stops_run(error):
+            self.stopped = error  # type: ignore[assignment]
+        if isinstance(error, CaseFailure):
+            return error
+        if isinstance(error, MemoryError):
+            return InfrastructureFailure(f"out of memory while scoring: {error}")
+        return EvaluatorFailure(f"scoring raised {type(error).__name__}: {error}")
+
+    def _told(
+        self, output: Output, keys: Sequence[Key], case: Case, packed: Packed | None, scored: Iterable[Scored],
+        failure: CaseFailure | None, begin: float,
+    ) -> _Taken:  # fmt: skip
+        rows: list[Row] = []
+        if failure is None:
+            try:
+                found = {item.key: item for item in scored}
+                rows = [self.rows.scored(output, case, key, found.get(key)) for key in keys]
+            except Exception as error:
+                failure = self._blamed(error)
         if failure is not None:
             failures = [Failure(output.case_id, key, failure.status, str(failure)) for key in keys]
             rows = [self.rows.failed(item, case) for item in failures]
@@ -227,10 +290,6 @@ class UnitRecorder:
         else:
             row = prediction_row(output.case_id, output.key, output.status, "", output.columns, packed)
         return _Taken(rows, row, time.perf_counter() - begin)
-
-    def _asked_to_score(self, case: Case, output: Output) -> Iterable[Scored]:
-        scored = self.planned.cell.task.score(case, output, self.context)
-        return asyncio.run(_awaited(scored)) if inspect.isawaitable(scored) else scored
 
     def _pack(self, output: Output) -> Packed | None:
         return encode(output.value) if self.keep_predictions and self.work == "predict" else None

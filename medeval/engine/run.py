@@ -9,7 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from medeval.decisions.verify import declare
 from medeval.engine.artifacts import prepared
+from medeval.engine.chats import FOLDER as CHATS
+from medeval.engine.chats import Chats, RunStopped
 from medeval.engine.describe import warnings
 from medeval.engine.export import export_predictions
 from medeval.engine.finish import finish
@@ -75,6 +78,7 @@ def run(
         runner.run()
         _finish(plan, folder, options)
         runner.tell_broken()
+        runner.tell_stopped()
     return Run.open(folder.path)
 
 
@@ -89,8 +93,10 @@ def score(run_: Run, metrics: tuple[str, ...] = (), progress: Progress | None = 
         sweep(folder.path)
         plan = Plan(suite, Shard.parse(run_.shard()))
         plan.trust(run_.manifest["cells"])
-        _Runner(plan, folder, RunOptions(), progress or Silent(), score_only=True).run()
+        runner = _Runner(plan, folder, RunOptions(), progress or Silent(), score_only=True)
+        runner.run()
         _finish(plan, folder, RunOptions())
+        runner.tell_stopped()
     return Run.open(folder.path)
 
 
@@ -131,6 +137,9 @@ class _Runner:
         self._progress = progress
         self._score_only = score_only
         self._settings = Settings(keep_predictions=options.keep_predictions)
+        self._chats = Chats(plan.suite, folder.path / CHATS)
+        progress.status = self._chats.line
+        self._stopped: RunStopped | None = None
         self._broken: dict[str, ModelNotBuilt] = {}
         self._model: tuple[str, Any] = ("", None)
 
@@ -142,9 +151,11 @@ class _Runner:
         ]
         if self._score_only:
             self._check_kept(work)
+        self._chats.check(planned for _, planned, jobs in work if jobs)
         for dataset, data in self._plan.datasets.items():
             self._folder.write_cases(dataset, list(data.index), self._plan.fingerprints[dataset])
         self._folder.write_manifest(make_manifest(self._plan, self._folder.manifest()))
+        declare(self._folder.path)
         if not self._score_only:
             for line in warnings(self._plan):
                 self._progress.note(line)
@@ -154,8 +165,12 @@ class _Runner:
                 work, key=lambda item: (order.index(item[1].cell.model), item[0])
             ):
                 self._run_cell(number, planned, jobs)
+        except RunStopped as stopped:
+            self._stopped = stopped
+            self._folder.log("stopped", reason=str(stopped))
         finally:
             self._pool.close()
+            self._chats.close()
 
     def _check_kept(self, work: list[tuple[int, PlannedCell, list[Job]]]) -> None:
         for _, planned, jobs in work:
@@ -170,6 +185,16 @@ class _Runner:
         if self._broken:
             raise RunError("; ".join(f"model {name!r}: {why}" for name, why in self._broken.items()))
 
+    def tell_stopped(self) -> None:
+        """Raises ``RunStopped`` where a budget or a server ended the run: what was finished is summed up by then."""
+        if self._stopped is not None:
+            units = [unit for planned in self._plan.cells for unit in planned.units]
+            done = sum(self._folder.part("records", unit).exists() for unit in units)
+            raise RunStopped(
+                f"stopped: {self._stopped}. {done} of {len(units)} units are done and kept in {self._folder.path}; the same "
+                "command goes on from there, and pays for no reply twice"
+            )
+
     def _run_cell(self, number: int, planned: PlannedCell, jobs: list[Job]) -> None:
         with self._progress.cell(
             planned.label, len(planned.units), len(planned.units) - len(jobs)
@@ -182,7 +207,7 @@ class _Runner:
             rescored = [job for job in jobs if job.work == "score"]
             fresh = [job for job in jobs if job.work == "predict"]
             if rescored:
-                Worker(self._plan, planned, self._folder, self._settings).run(rescored, on_result)
+                self._worker(planned).run(rescored, on_result)
             if fresh:
                 self._predict(number, planned, fresh, on_result)
 
@@ -197,7 +222,7 @@ class _Runner:
         apart = in_child(self._options.workers, timeout) and not open_task
         try:
             model = self._built(name) if not apart or planned.cell.task.prepares_from() else None
-            worker = Worker(self._plan, planned, self._folder, self._settings, model)
+            worker = self._worker(planned, model)
             worker.artifact = self._prepared(worker, jobs, on_result)
             if apart:
                 self._pool.run(number, worker.artifact, timeout, jobs, on_result)
@@ -219,6 +244,9 @@ class _Runner:
     def _pool(self) -> ProcessPool:
         return ProcessPool(self._plan, self._folder, self._settings, self._options.workers)
 
+    def _worker(self, planned: PlannedCell, model: Any = None) -> Worker:
+        return Worker(self._plan, planned, self._folder, self._settings, model, chats=self._chats)
+
     def _prepared(self, worker: Worker, jobs: list[Job], on_result: OnResult) -> Path | None:
         """The prepared artifact; when making it fails, so does all that was to be asked of it."""
         try:
@@ -237,7 +265,7 @@ class _Runner:
         if self._model[0] != name:
             self._pool.close()
             self._model = ("", None)
-            self._model = (name, built(self._plan, name))
+            self._model = (name, built(self._plan, name, self._chats))
         return self._model[1]
 
     def _record(self, result: UnitResult) -> None:

@@ -20,6 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from medeval.engine.chats import FOLDER as CHATS
+from medeval.engine.chats import Chats, RunStopped
 from medeval.engine.plan import Plan, PlannedCell
 from medeval.engine.reading import Ahead, Job, inputs_only
 from medeval.engine.recorder import UnitRecorder, UnitResult, blame_task
@@ -63,13 +65,15 @@ class Worker:
     """Runs jobs of one cell.
 
     model: the built model (None where only kept predictions are scored, or failures written).
-    artifact: folder that the task's ``prepare`` left, or None.
+    artifact: folder that the task's ``prepare`` left, or None. chats: the process's chat models.
     """
 
     def __init__(
         self, plan: Plan, planned: PlannedCell, folder: RunFolder, settings: Settings, model: Any = None,
-        artifact: Path | None = None,
+        artifact: Path | None = None, chats: Chats | None = None,
     ) -> None:  # fmt: skip
+        self.chats = chats or Chats(plan.suite, folder.path / CHATS)
+        self.stopped: CaseFailure | None = None  # what ended the run: no further unit is begun
         self.plan = plan
         self.planned = planned
         self.folder = folder
@@ -91,7 +95,8 @@ class Worker:
     ) -> None:
         """Do all jobs; ``on_result`` is called as each part is written (from another thread).
 
-        What a job's case or model does wrong becomes records. Raises what ends the whole run: a full disk, Ctrl-C.
+        What a job's case or model does wrong becomes records. Raises what ends the whole run: a full disk, Ctrl-C, and
+        ``RunStopped`` when a budget is spent or a server can be asked no more; a unit that it stopped is not written.
         """
         with ExitStack() as stack:
             self.readers = stack.enter_context(ThreadPoolExecutor(self.settings.read_ahead, "read"))
@@ -104,12 +109,14 @@ class Worker:
             except Exception as error:
                 self.fail_all(jobs, blame_task(error), on_result)
                 return
-            if inspect.isasyncgenfunction(self.task.predict) and not self.is_source:
+            if inspect.isasyncgenfunction(self.task.predict):
                 from medeval.engine.dialogues import run_open
 
                 run_open(self, subject, jobs, on_result)
             else:
                 self._run_in_order(subject, jobs, on_result, on_event)
+        if self.stopped is not None:
+            raise RunStopped(str(self.stopped))
 
     def fail_all(self, jobs: Iterable[Job], failure: CaseFailure, on_result: OnResult) -> None:
         """Write units that cannot be asked at all."""
@@ -128,12 +135,18 @@ class Worker:
     def _subject(self) -> Any:
         if self.model is None or self.is_source:
             return self.model
-        return self.task.load(self.model, self.planned.cell.arm, self.artifact, self.context(None))
+        model = self.model
+        if self.plan.suite.model_specs[self.planned.cell.model].chat:
+            model = self.chats.model(self.planned.cell.model, self.planned.cell.seed)
+        return self.task.load(model, self.planned.cell.arm, self.artifact, self.context(None))
 
     def context(self, journal: FileJournal | None) -> Context:
         """The surroundings of a unit with this journal."""
         cell = self.planned.cell
-        return Context(cell.seed, cell.arm, journal, self._inputs, self.dataset.structures)
+        return Context(
+            cell.seed, cell.arm, journal, self._inputs, self.dataset.structures,
+            lambda block, role: self.chats.open(block, role, cell.seed), self.chats.dialogue,
+        )  # fmt: skip
 
     @cached_property
     def _inputs(self) -> dict[str, Any]:
@@ -148,7 +161,7 @@ class Worker:
         """What collects the unit's events."""
         recorder = UnitRecorder(
             self.planned, job.unit, self.folder, context, self.scorers, self._slots,
-            self.plan.case_fingerprints(job.unit), job.work, self.settings.keep_predictions,
+            self.plan.case_fingerprints(job.unit), job.work, self.settings.keep_predictions, chats=self.chats,
         )  # fmt: skip
         if on_event is not None:
             recorder.on_wait = lambda waits: on_event("paused" if waits else "resumed", job.unit)
@@ -191,6 +204,8 @@ class Worker:
     ) -> None:
         closing: deque[Future[None]] = deque()
         for job, cases in Ahead(jobs, self.readers, self.read, self.settings.read_ahead, self.more):
+            if self.stopped is not None:
+                break
             journal = self.journal(job)
             context = self.context(journal)
             recorder = self.recorder(job, context, on_event)
@@ -246,8 +261,12 @@ class Worker:
         recorder.failed(error)
 
     def close(self, recorder: UnitRecorder, journal: FileJournal, on_result: OnResult) -> None:
-        """Write the unit's parts and tell of it."""
+        """Write the unit's parts and tell of it; a unit that the run's end has cut keeps its steps alone."""
         result = recorder.close()
+        if result is None:
+            self.stopped = recorder.stopped
+            journal.close()
+            return
         if self.task.transient_steps:
             journal.discard()
         else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from medeval.llm.harness import Harness
 
 T = TypeVar("T")
+_DIALOGUE: ContextVar[Scope | None] = ContextVar("dialogue", default=None)
+_APART = (
+    1_000_003  # between the sampling seeds of two repetitions of a run: samples are numbered from the seed on
+)
 
 
 class Steps(Protocol):
@@ -49,6 +55,11 @@ class Chat:
     priority: int
     budgets: Sequence[Budget]
     scope: Scope | None = None
+    repetition: tuple[int, str] = (0, "")
+
+    def repeated(self, number: int, name: object) -> Chat:
+        """The same chat with replies of its own in the ``number``-th repetition of a run, which is called ``name``."""
+        return replace(self, repetition=(number, f"repetition {name}"))
 
     def within(self, scope: Scope) -> Chat:
         """The same chat, charged to one dialogue's budget and clock too."""
@@ -70,7 +81,7 @@ class Chat:
         """
         request = self._request(messages, tuple(tools), tool_choice, sample, sampling)
         try:
-            return await self._fitting(request)
+            return await self._charged()._fitting(request)
         except Unsupported as error:
             raise self._blamed(BadCall(str(error))) from None
         except CallFailure as error:
@@ -90,7 +101,7 @@ class Chat:
         """
         request = self._request(messages, (), "", sample, sampling)
         try:
-            return await self._object(request, form_of(form))
+            return await self._charged()._object(request, form_of(form))
         except CallFailure as error:
             raise self._blamed(error) from None
 
@@ -114,6 +125,11 @@ class Chat:
             reply if form is None or reply.data is None else reply.over(value=form_of(form).read(reply.data))
         )
 
+    def _charged(self) -> Chat:
+        """The chat as this task of the loop asks it: within the dialogue that it holds, if it holds one."""
+        dialogue = _DIALOGUE.get()
+        return self if dialogue is None or self.scope is not None else self.within(dialogue)
+
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _request(
@@ -125,9 +141,10 @@ class Chat:
         sampling: Sampling | None,
     ) -> ChatRequest:
         drawn = self.model.keys.sampling if sampling is None else sampling.over(self.model.keys.sampling)
-        if drawn.seed is not None and sample:
-            drawn = replace(drawn, seed=drawn.seed + sample)
-        namespace = self.harness.settings.namespace
+        number, repetition = self.repetition
+        if drawn.seed is not None and (sample or number):
+            drawn = replace(drawn, seed=drawn.seed + sample + _APART * number)
+        namespace = " ".join(filter(None, (self.harness.settings.namespace, repetition)))
         return ChatRequest(to_messages(messages), drawn, tools, tool_choice, None, sample, 0, namespace)
 
     async def _fitting(self, request: ChatRequest) -> Reply:
@@ -194,3 +211,13 @@ class Chat:
 
     def _blamed(self, error: CallFailure) -> CallFailure:
         return error if self.under_test else error.of_evaluator()
+
+
+@contextmanager
+def charged_to(scope: Scope) -> Iterator[Scope]:
+    """While inside, every chat that this task of the loop (and those it starts) asks is charged to one dialogue."""
+    token = _DIALOGUE.set(scope)
+    try:
+        yield scope
+    finally:
+        _DIALOGUE.reset(token)

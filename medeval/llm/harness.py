@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from medeval.llm.budget import Amount, Budget, Limit, Scope
-from medeval.llm.chat import Chat
+from medeval.llm.chat import Chat, charged_to
 from medeval.llm.clients.base import ChatClient
 from medeval.llm.endpoint import Endpoint
 from medeval.llm.model import ChatModel, model_of, open_model
@@ -130,6 +131,10 @@ class Harness:
     def scope(self, name: str, limit: Limit | None = None) -> Scope:
         """One dialogue's budget and clock, by default the settings' ``dialogue:``; bind it by ``chat.within(scope)``."""
         return Scope(name, limit or self.settings.dialogue)
+
+    def dialogue(self, name: str) -> AbstractContextManager[Scope]:
+        """While inside, all chats of this task of the loop are charged to a dialogue's budget and clock."""
+        return charged_to(self.scope(name))
 
     def line(self) -> str:
         """What is going on, for a progress bar."""

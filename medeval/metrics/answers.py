@@ -13,13 +13,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medeval.metrics import calibration
 from medeval.metrics.base import MeanMetric, Metric, Statistic, Value
 from medeval.metrics.names import split
 from medeval.metrics.registry import register
 from medeval.metrics.rubric import RubricMetric
 from medeval.types.errors import MetricError
 
+Floats = NDArray[np.float64]
 UNSURE = "no confidence given"
 
 
@@ -71,7 +71,10 @@ class AnswerBrier(MeanMetric):
 
 
 class _Confident(Metric):
-    """A score of (confidence, correct) over all answers; computed anew on every resample."""
+    """A score of (confidence, correct) over all answers, computed on all resamples at once.
+
+    Answers are gathered by equal confidence; a resample is then how many answers, and how many right ones, it has of each.
+    """
 
     pair: ClassVar[type] = Answered
     statistic: ClassVar[Mapping[str, str]] = {"value": "double", "correct": "double"}
@@ -91,17 +94,19 @@ class _Confident(Metric):
     def reduce(
         self, statistics: Mapping[str, NDArray], weights: NDArray[np.float64], state: Any = None
     ) -> NDArray[np.float64]:
-        """The score of each resample, answers repeated as often as they were drawn."""
+        """The score of each resample; NaN where it is undefined."""
         confidence = np.asarray(statistics["value"], dtype=np.float64)
-        correct = np.asarray(statistics["correct"], dtype=np.float64)
-        values = np.full(len(weights), np.nan)
-        for row, counts in enumerate(np.asarray(weights).astype(np.int64)):
-            if counts.any():
-                values[row] = self.of(np.repeat(confidence, counts), np.repeat(correct, counts))
-        return values
+        order = np.argsort(confidence, kind="stable")
+        levels, starts = np.unique(confidence[order], return_index=True)
+        drawn = np.asarray(weights, dtype=np.float64)[:, order]
+        right = drawn * np.asarray(statistics["correct"], dtype=np.float64)[order]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.of(
+                levels, np.add.reduceat(drawn, starts, axis=1), np.add.reduceat(right, starts, axis=1)
+            )
 
-    def of(self, confidence: NDArray[np.float64], correct: NDArray[np.float64]) -> float:
-        """The score of (n,) confidences and correctness {0, 1}."""
+    def of(self, levels: Floats, size: Floats, right: Floats) -> Floats:
+        """(r,) scores. levels: (k,) rising confidences. size, right: (r, k) answers and right ones of each."""
         raise NotImplementedError
 
 
@@ -128,10 +133,12 @@ class AnswerEce(_Confident):
     source: ClassVar[str] = "Guo et al. 2017"
     bins: int = 15
 
-    def of(self, confidence: NDArray[np.float64], correct: NDArray[np.float64]) -> float:
+    def of(self, levels: Floats, size: Floats, right: Floats) -> Floats:
         """ECE; a confidence of exactly 0 falls into the first bin, so that no answer is left out."""
-        inside = np.maximum(confidence, np.finfo(np.float64).tiny)
-        return calibration.expected_calibration_error(inside, correct.astype(np.int64), self.bins)
+        edges = np.linspace(0.0, 1.0, self.bins + 1)
+        starts = np.unique(np.searchsorted(edges[1:], levels, side="left"), return_index=True)[1]
+        gaps: Floats = np.abs(np.add.reduceat(size * levels - right, starts, axis=1)).sum(axis=1)
+        return gaps / size.sum(axis=1)
 
 
 @register("answer_auroc")
@@ -142,9 +149,12 @@ class AnswerAuroc(_Confident):
     source: ClassVar[str] = "area under the ROC curve, ties half"
     definition: str = "right answers ranked above wrong ones by confidence"
 
-    def of(self, confidence: NDArray[np.float64], correct: NDArray[np.float64]) -> float:
+    def of(self, levels: Floats, size: Floats, right: Floats) -> Floats:
         """AUROC."""
-        return calibration.auroc(confidence, correct.astype(np.int64))
+        wrong = size - right
+        below = np.cumsum(wrong, axis=1) - wrong / 2
+        pairs = right.sum(axis=1) * wrong.sum(axis=1)
+        return np.where(pairs > 0, (right * below).sum(axis=1) / pairs, np.nan)
 
 
 @register("answer_aurc")
@@ -154,9 +164,18 @@ class AnswerAurc(_Confident):
     source: ClassVar[str] = "Geifman, Uziel & El-Yaniv 2019"
     definition: str = "mean risk over coverages"
 
-    def of(self, confidence: NDArray[np.float64], correct: NDArray[np.float64]) -> float:
-        """AURC."""
-        return float(risk_coverage(confidence, correct)[1].mean())
+    def of(self, levels: Floats, size: Floats, right: Floats) -> Floats:
+        """AURC; of the answers of one confidence each has their mean error, see ``risk_coverage``."""
+        size, wrong = size[:, ::-1], (size - right)[:, ::-1]
+        rate = np.divide(wrong, size, out=np.zeros_like(size), where=size > 0)
+        answered, failed = np.cumsum(size, axis=1) - size, np.cumsum(wrong, axis=1) - wrong
+        most = int(size.sum(axis=1).max())
+        harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, most + 1))])
+        at = answered.astype(np.int64)
+        # sum over k of (failed + rate * (k - answered)) / k for the k that fall on this confidence
+        inverse = harmonic[(at + size.astype(np.int64))] - harmonic[at]
+        risks: Floats = (rate * size + (failed - rate * answered) * inverse).sum(axis=1)
+        return risks / size.sum(axis=1)
 
 
 def risk_coverage(

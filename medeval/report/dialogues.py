@@ -39,7 +39,7 @@ def _talk(talk: RatedDialogue, items: dict[str, int], tags: dict[str, int]) -> d
         for turn, words, found in item.quotes:
             if found:
                 citing.setdefault(turn, []).append((item.id, words))
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "item": item,
             "number": items[item.id],

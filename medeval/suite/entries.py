@@ -48,6 +48,12 @@ class Shell(BaseModel):
         description="name -> {adapter: ..., options of that adapter}, or {client: ..., options of that chat client}"
     )
     tasks: list[dict[str, Any]] = Field(description="list of {task: ..., options of that task}")
+    primary: dict[str, Any] | None = Field(
+        None, description="The one confirmatory question: {metric, prompt, baseline, margin}; hashed before scoring."
+    )
+    require: list[str] | None = Field(
+        None, description="Floors that must hold for exit code 0, such as `dice.lower >= 0.80`."
+    )
 
 
 class DatasetKeys(BaseModel):

@@ -14,6 +14,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from medeval.plugins import complaints
 from medeval.suite.cells import Cell, ModelSpec, expand
+from medeval.suite.declared import check_declared
 from medeval.suite.entries import Checked, Entries, Shell, task_name
 from medeval.suite.find import find_suite
 from medeval.suite.mistakes import KeyPath, Mistakes, Place
@@ -35,6 +36,7 @@ class Suite:
 
     base: folder that relative paths belong to.
     save_predictions: also write kept masks as files.
+    hidden: what secret environment variables held -> ``${NAME}``, which is to be shown in its place.
     llm: settings of the harness that all chat calls of a run go through; None where the suite says nothing of it.
     dataset_specs, model_specs: name -> what any process needs to build it; paths absolute.
     """
@@ -48,6 +50,7 @@ class Suite:
     _written: Mapping[str, Any]
     save_predictions: bool = False
     llm: HarnessSettings | None = None
+    hidden: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> Suite:
@@ -148,6 +151,8 @@ class _Check:
         if (given := self.data.get("llm")) is not None:
             llm = self.entries.chats.settings(given)
             written["llm"] = given
+        checked = [entry.value for entry in tasks]
+        written |= check_declared(self.data, self.mistakes, checked, list(models), list(datasets))
         return Suite(
             name,
             seeds,
@@ -158,6 +163,7 @@ class _Check:
             _reloadable(written, secrets),
             save,
             llm,
+            dict(self.mistakes.hidden),
         )
 
     def _outer(self) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from medeval.plugins import load_group, options_of
+from medeval.suite.declared import Primary
 from medeval.suite.entries import DATASETS, MODELS, TASKS, ChatModelKeys, DatasetKeys, ModelKeys, Shell
 from medeval.types import PluginError
 
@@ -33,6 +34,7 @@ def json_schema() -> dict[str, Any]:
     chat = _section(CLIENTS, "client", ChatModelKeys, definitions, ChatKeys)
     model["anyOf"] += chat["anyOf"]
     properties["llm"] = _placed("llm", HarnessSettings, definitions)
+    properties["primary"] = _placed("primary", Primary, definitions)
     properties["datasets"] |= {"additionalProperties": dataset, "minProperties": 1}
     properties["models"] |= {"additionalProperties": model, "minProperties": 1}
     properties["tasks"] |= {"items": _section(TASKS, "task", None, definitions), "minItems": 1}

@@ -7,7 +7,7 @@ through its arguments and the ``Context``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -68,6 +68,9 @@ class Task(BaseModel, ABC):
     ] = ()  # names that a case's inputs or reference must hold: "image", "structures"
     uses_labels: ClassVar[bool] = False  # True when prepare trains on labels in all arms: the report prints it
     columns: ClassVar[Mapping[str, str]] = {}  # extra record columns -> Arrow type name
+    derived: ClassVar[
+        Mapping[str, Callable[[str], Any]]
+    ] = {}  # columns that are a function of the structure, also where it failed
     ladder: ClassVar[str] = ""  # x axis of its curve over rounds, "" when it has no rounds
     transient_steps: ClassVar[bool] = False  # True when finished steps are of no use once a unit's records are written
 
@@ -250,8 +253,8 @@ class Task(BaseModel, ABC):
         """What ``more_views`` needs of one cell; None when it needs nothing."""
         return None
 
-    def more_views(self, observed: Sequence[Any]) -> Sequence[View]:
-        """Views beside tables, curves and the gallery, from the ``observations`` of all cells, in order."""
+    def more_views(self, observed: Sequence[Any], scores: Sequence[Mapping[str, Any]]) -> Sequence[View]:
+        """Views beside tables, curves and the gallery, from the ``observations`` and score rows of all cells, in order."""
         return ()
 
     def illustrate(self, case: Case, output: Output | None, key: Key) -> Picture | None:

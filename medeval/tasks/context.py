@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from medeval.types import CaseFailure, InfrastructureFailure, ModelFailure, Plug
 
 T = TypeVar("T")
 
+if TYPE_CHECKING:
+    from medeval.llm import Chat
+
+OpenChat = Callable[[Mapping[str, Any], str], "Chat"]
 MISSING = object()
 STOPS = (
     RunError,
@@ -60,6 +65,8 @@ class Context:
     """One unit's surroundings. A task sees nothing else of the engine.
 
     seed: the cell's seed. arm: the cell's arm. structures: every name that the dataset's labelling knows (may be empty).
+    chat: ``chat(block, role)`` is a role's ``medeval.llm.Chat`` through the run's harness; None outside of a run.
+    dialogue: ``with dialogue(name):`` charges all chat calls inside to one dialogue's budget and clock (``llm.dialogue``).
     """
 
     def __init__(
@@ -69,7 +76,11 @@ class Context:
         journal: Journal | None = None,
         datasets: Mapping[str, Any] | None = None,
         structures: tuple[str, ...] = (),
+        chat: OpenChat | None = None,
+        dialogue: Callable[[str], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
+        self.chat = chat
+        self.dialogue = dialogue
         self.seed = seed
         self.arm = arm
         self.structures = structures

@@ -122,7 +122,9 @@ class HealthBenchTask(Task):
                 reply = await asked(model, messages, case.id, sample, context)
                 return {"text": reply.text, **spent(reply)}
 
-            kept = await context.astep(f"{case.id}/{sample}", step)
+            name = f"{case.id}/{sample}"
+            with context.dialogue(name):
+                kept = await context.astep(name, step)
             columns = {"tokens": kept.pop("tokens"), "cost": kept.pop("cost")}
             return Output(case.id, Key("*", sample=sample), kept, columns=columns)
 

@@ -72,7 +72,7 @@ def _dialogue(task: MiniCex, cell: CellEvidence, total: Any, ranks: Sequence[str
     for name, value in keys:
         frame = frame[frame[name] == value]
     items = frame[~frame["structure"].isin([TOTAL, TOP_1, TOP_3]) & frame["judges"].notna()]
-    found: list[list[Any]] = json.loads(total["violations"] or "[]")
+    found: list[list[Any]] = json.loads(_text(total["violations"]) or "[]")
     model = " ".join(filter(None, [cell.model, cell.arm]))
     kinds = dict.fromkeys(kind.replace("_", " ") for _, kind, _ in found)
     return RatedDialogue(
@@ -100,19 +100,19 @@ def _short(text: str) -> str:
 def _facts(total: Any) -> Iterator[tuple[str, str]]:
     score = total["rubric"]
     yield "total", f"{score:.3f}" if score == score and score is not None else "missing"
-    named = json.loads(total["verdicts"] or "[]")
+    named = json.loads(_text(total["verdicts"]) or "[]")
     yield "diagnoses", "; ".join(f"{e['answer']} ({e['verdict']}, by {e['by']})" for e in named) or "none"
     yield "ended by", str(total["stop"]).replace("_", " ")
 
 
-def _item(task: MiniCex, row: Mapping[str, Any]) -> RatedItem:
+def _item(task: MiniCex, row: Any) -> RatedItem:
     name, score = row["structure"], row["rubric"]
     there = score is not None and score == score
     title, group = _named(task, name)
     return RatedItem(
-        name, title, f"{score:.2f}" if there else "n/a" if not row["error"] else "error",
+        name, title, f"{score:.2f}" if there else "error" if _text(row["error"]) else "n/a",
         ("good" if score >= 0.75 else "middle" if score >= 0.4 else "bad") if there else "", group, _note(row, there),
-        [(piece["turn"], piece["quote"], piece["found"]) for piece in json.loads(row["evidence"] or "[]")],
+        [(piece["turn"], piece["quote"], piece["found"]) for piece in json.loads(_text(row["evidence"]) or "[]")],
     )  # fmt: skip
 
 
@@ -124,13 +124,18 @@ def _named(task: MiniCex, name: str) -> tuple[str, str]:
     return item.title, {d.id: d.title or d.id for d in rubric.dimensions}.get(item.dimension, item.dimension)
 
 
-def _note(row: Mapping[str, Any], there: bool) -> str:
+def _note(row: Any, there: bool) -> str:
     """Why there is no score, and each judge's own where several rated."""
-    parts = [] if there else [str(row["error"] or row["rubric.rule"] or "")]
-    ratings = json.loads(row["judges"] or "[]")
+    parts = [] if there else [_text(row["error"]) or _text(row["rubric.rule"])]
+    ratings = json.loads(_text(row["judges"]) or "[]")
     if len(ratings) > 1:
         parts += [f"{r['judge']}: {_given(r)}" for r in ratings]
     return "; ".join(filter(None, parts))
+
+
+def _text(value: Any) -> str:
+    """A record's text; what is missing (None, or NaN once in a frame) is none."""
+    return value if isinstance(value, str) else ""
 
 
 def _given(rating: Mapping[str, Any]) -> str:

@@ -39,15 +39,16 @@ def ratings_of(task: MiniCex, cell: CellEvidence) -> list[Given]:
     """Every judge's ratings of a cell's items, its samples together."""
     frame = cell.frame[cell.frame["judges"].notna()]
     patients = clusters(frame["patient"].tolist(), frame["case"].tolist())
+    columns = (frame[name].tolist() for name in ("case", "sample", "structure", "judges"))
     found = []
-    for row, patient in zip(frame[["case", "sample", "structure", "judges"]].itertuples(index=False), patients, strict=True):  # fmt: skip
+    for case, sample, item, told, patient in zip(*columns, patients, strict=True):
         by_judge: dict[str, list[Mapping[str, Any]]] = {}
-        for rating in json.loads(row.judges):
+        for rating in json.loads(told):
             by_judge.setdefault(rating.get("judge", "judge"), []).append(rating)
         for judge, ratings in by_judge.items():
-            scores = tuple(_unit(task, row.structure, r["score"]) for r in ratings if "score" in r)
+            scores = tuple(_unit(task, item, r["score"]) for r in ratings if "score" in r)
             counts = [sum(r.get(name, 0) for r in ratings) for name in ("evidence", "unsupported")]
-            found.append(Given(str(patient), (cell.model, row.case, row.sample), row.structure, judge, scores,
+            found.append(Given(str(patient), (cell.model, case, sample), item, judge, scores,
                                sum("error" in r for r in ratings), *counts))  # fmt: skip
     return found
 
@@ -142,8 +143,11 @@ def lengths_of(cell: CellEvidence) -> list[tuple[str, str, str, float, float]]:
     frame = cell.frame
     talks = frame[(frame["structure"] == TOTAL) & frame["words"].notna() & frame["rubric"].notna()]
     patients = clusters(talks["patient"].tolist(), talks["case"].tolist())
-    rows = talks[["case", "words", "rubric"]].itertuples(index=False)
-    return [(cell.model, r.case, str(p), float(r.words), float(r.rubric)) for r, p in zip(rows, patients, strict=True)]  # fmt: skip
+    columns = (talks[name].tolist() for name in ("case", "words", "rubric"))
+    return [
+        (cell.model, case, str(patient), float(words), float(total))
+        for case, words, total, patient in zip(*columns, patients, strict=True)
+    ]
 
 
 def length_table(

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from medeval.tasks.mini_cex import MiniCex
 
 Row = Mapping[str, Any]
+HEADLINES = {
+    TOTAL: "mean over items",
+    TOP_1: "diagnosis named first",
+    TOP_3: "diagnosis among the first three",
+}
 
 
 @dataclass
@@ -39,7 +44,8 @@ def summarize(task: MiniCex, evidence: Evidence) -> Summary:
     datasets: dict[str, _Dataset] = {}
     for cell in evidence.load():
         scorer = CellScorer(task, cell, evidence)
-        scores += [row for row in scorer.scores() if row["by"]]
+        by_item = [row for row in scorer.scores() if row["by"]]
+        scores += [*headlines(by_item, HEADLINES), *by_item]
         conduct.append(_conduct(cell))
         talks += picked(task, cell)
         found = datasets.setdefault(cell.dataset, _Dataset())
@@ -59,6 +65,15 @@ def summarize(task: MiniCex, evidence: Evidence) -> Summary:
     if talks:
         views.append(dialogues_view(task, talks, sum(row["dialogues"] for row in conduct)))
     return Summary([*scores, *paired], views)
+
+
+def headlines(rows: Sequence[Row], names: Mapping[str, str]) -> list[Row]:
+    """Score rows of a whole cell, which overviews show: those of these structures, each as a metric of its own."""
+    return [
+        {**row, "by": "", "group": {}, "metric": row["group"]["structure"], "definition": names[row["group"]["structure"]]}
+        for row in rows
+        if row["by"] == "structure" and row["group"]["structure"] in names
+    ]  # fmt: skip
 
 
 def _paired(
@@ -118,12 +133,7 @@ def _column(task: MiniCex, name: str) -> Column:
         sign = "; a high mark is bad, shown inverted" if item.polarity < 0 else ""
         return Column(name, f"{name} {item.title}", "interval", f"{item.provenance}{sign}", "higher")
     title = {d.id: d.title or d.id for d in rubric.dimensions}.get(name.removeprefix("dimension "), name)
-    note = {
-        TOTAL: "mean over items",
-        TOP_1: "diagnosis named first",
-        TOP_3: "diagnosis among the first three",
-    }
-    return Column(name, title, "interval", note.get(name, "dimension"), "higher")
+    return Column(name, title, "interval", HEADLINES.get(name, "dimension"), "higher")
 
 
 def _cell(row: Row) -> dict[str, Any]:

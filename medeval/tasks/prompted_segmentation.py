@@ -6,11 +6,11 @@ clicks are one session read off at several lengths: ``1 click`` is round 1 of ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from medeval.interaction import PromptSetting, parse_prompt
+from medeval.interaction import PromptSetting
 from medeval.interaction.effort import EFFORT_COLUMNS
 from medeval.metrics.base import Value
 from medeval.metrics.masks import MaskPair
@@ -44,6 +44,7 @@ class PromptedSegmentation(InteractionViews, PromptingOptions):
     columns: ClassVar[Mapping[str, str]] = {
         **MASK_COLUMNS, **PROMPT_COLUMNS, **EFFORT_COLUMNS, **ANATOMY_COLUMNS,
     }  # fmt: skip
+    derived: ClassVar[Mapping[str, Callable[[str], Any]]] = {"anatomy": anatomy, "seen": seen}
     ladder: ClassVar[str] = "clicks"
     transient_steps: ClassVar[bool] = True
 
@@ -53,11 +54,6 @@ class PromptedSegmentation(InteractionViews, PromptingOptions):
     def prompt_order(self) -> tuple[str, ...]:
         """As the suite writes them."""
         return self.prompts
-
-    @cached_property
-    def settings(self) -> tuple[PromptSetting, ...]:
-        """The prompt settings, parsed."""
-        return tuple(parse_prompt(text) for text in self.prompts)
 
     def sessions(self, takes: Capabilities) -> tuple[Session, ...]:
         """The settings that a model takes, gathered into sessions that are each run once."""

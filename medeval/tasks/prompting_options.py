@@ -168,14 +168,19 @@ class PromptingOptions(Task):
             raise ValueError("the prompt `recorded` needs `recorded: FILE.jsonl`, the file of what people gave")
         if self.recorded is not None and not asked:
             raise ValueError("`recorded` names a file, but `prompts` does not hold `recorded`")
-        if asked:
-            _ = self.recording  # a broken file is told before anything runs
+        if self.recorded is not None and (self.recorded.is_absolute() or self.recorded.exists()):
+            _ = self.recording  # a broken file is told before anything runs; a suite first checks the bare relative path
         return self
 
     @cached_property
     def recording(self) -> Recording:
         """The file of recorded prompts. Raises ``DatasetError``."""
         return read_recording(self.recorded) if self.recorded is not None else Recording(Path())
+
+    @property
+    def full_cost(self) -> Mapping[str, float]:
+        """``cost`` with the default weight of every kind that it does not name."""
+        return {**DEFAULT_COST, **self.cost}
 
     def samples(self, setting: PromptSetting) -> int:
         """How many sessions of this setting are run: a setting without anything random needs one."""

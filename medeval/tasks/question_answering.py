@@ -159,7 +159,9 @@ class QuestionAnswering(Task):
                 kept["confidence"] = letter and letter_probabilities(reply.raw, letter, len(order))
             return kept
 
-        kept = await context.astep(f"{case.id}/{number}", step)
+        name = f"{case.id}/{number}"
+        with context.dialogue(name):
+            kept = await context.astep(name, step)
         columns = {
             "shuffle": shuffle,
             "repeat": repeat,

@@ -88,14 +88,14 @@ def _stated(text: str, options: Sequence[str]) -> Found | None:
     """The last explicit statement, or None."""
     matches = sorted([*_STATED.finditer(text), *_BOXED.finditer(text)], key=lambda m: m.start())
     for match in reversed(matches):
-        groups = match.groupdict()
-        letter = groups["colon"] or groups.get("bracket") or groups.get("bare")
+        groups: dict[str, str] = {name: text or "" for name, text in match.groupdict().items()}
+        letter = groups["colon"] or groups.get("bracket") or groups["bare"]
         at = LETTERS.index(letter.upper())
-        if at >= len(options) or not _is_letter(letter, match["rest"], options[at]):
+        if at >= len(options) or not _is_letter(letter, groups["rest"], options[at]):
             continue
         if groups.get("bare") and not letter.isupper():
             continue
-        others = _others(match["rest"], len(options), letter)
+        others = _others(groups["rest"], len(options), letter)
         return Found(None, SEVERAL) if others else Found(at)
     return None
 

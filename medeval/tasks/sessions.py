@@ -1,15 +1,18 @@
-"""Scores of whole click sessions: clicks to a quality, sessions that never reach it, area under the curve."""
+"""Scores of whole click sessions: clicks to a quality, areas, what a budget buys; whole curves are resampled by patient."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medeval.interaction import PromptSetting
-from medeval.metrics.base import Metric
+from medeval.interaction.effort import EFFORT_COLUMNS, cost_of
+from medeval.metrics.base import MeanMetric, Metric, Statistic, Value
+from medeval.metrics.click_survival import ClicksToTarget
 from medeval.metrics.clicks import ClickCurve
 from medeval.metrics.registry import get_metric
 from medeval.tasks.summary import CellScorer
@@ -17,61 +20,152 @@ from medeval.tasks.summary import CellScorer
 _IDENTITY = ("seed", "case", "structure", "sample")
 
 
+class Figure(MeanMetric):
+    """A value a case or session that is no registered metric: it is only ever made here, and has no worst."""
+
+    def __init__(
+        self, name: str, definition: str, direction: str = "higher", unit: str = "", source: str = ""
+    ) -> None:
+        self.name, self.definition = name, definition
+        self.direction = direction  # type: ignore[assignment, misc]  # of the instance
+        self.unit, self.source = unit, source  # type: ignore[misc]
+        self.range = (-np.inf, np.inf)  # type: ignore[misc]
+
+    def observe(self, pair: Any) -> Value:
+        """The value itself."""
+        return Value({"value": float(pair)})
+
+    def failed(self, reference: Any) -> Statistic:
+        """Nothing: failures are in the values that it is made of."""
+        raise NotImplementedError(f"{self.name} is made of values in which failures count already")
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """One cell's records as sessions. weights: the cost of one click, box, line, slice, mm."""
+
+    scorer: CellScorer
+    weights: Mapping[str, float]
+
+    def groups(self, members: NDArray[np.int64]) -> list[list[int]]:
+        """Row numbers of each session (one structure of one case, one sample, one seed), by round."""
+        found: dict[tuple, list[int]] = {}
+        identity = [self.scorer.cell.frame[name].to_numpy() for name in _IDENTITY]
+        for member in members:
+            found.setdefault(tuple(column[member] for column in identity), []).append(int(member))
+        rounds = self.scorer.column("round")
+        return [sorted(group, key=lambda member: rounds[member]) for group in found.values()]
+
+    def absent(self, group: Sequence[int]) -> bool:
+        """True for a structure that was not there: its sessions are no segmentation of anything."""
+        voxels = self.scorer.column("voxels_reference")[list(group)]
+        known = [value for value in voxels if value is not None and value == value]
+        return bool(known) and not any(known)
+
+    def costs(self, group: Sequence[int]) -> list[float]:
+        """Interaction cost so far of each row; a round that failed cost one click more than the last."""
+        columns = {name: self.scorer.column(name)[list(group)] for name in EFFORT_COLUMNS}
+        costs, last = [], 0.0
+        for position in range(len(group)):
+            row = {name: _number(column[position]) for name, column in columns.items()}
+            cost = cost_of({**row, "drawn_mm": 0.0 if np.isnan(row["drawn_mm"]) else row["drawn_mm"]}, self.weights)
+            last = last + self.weights.get("click", 0.0) if np.isnan(cost) else float(cost)
+            costs.append(last)
+        return costs
+
+    def curve(self, metric: str, group: Sequence[int], setting: PromptSetting) -> ClickCurve:
+        """The session's scores after each click, and against cost; censored where a round is missing.
+
+        A session that failed at some round keeps the scores that it had, and has 0 from there on: a model that breaks down
+        has not reached the quality.
+        """
+        rounds = self.scorer.column("round")
+        whole = list(group)
+        while self.scorer.curve(metric, whole) is None and whole:
+            whole.pop()
+        clicked = [member for member in whole if setting.clicks_by(int(rounds[member])) > 0]
+        scores = self.scorer.curve(metric, clicked) or ()
+        every = self.scorer.curve(metric, whole) or ()
+        path = tuple(zip(self.costs(whole), every, strict=True))
+        return ClickCurve(scores, setting.corrections, path, censored=len(whole) < len(group))
+
+
 def session_scores(
-    scorer: CellScorer, settings: Sequence[PromptSetting], names: Sequence[str], curve: str
+    scorer: CellScorer,
+    settings: Sequence[PromptSetting],
+    names: Sequence[str],
+    curve: str,
+    weights: Mapping[str, float],
 ) -> list[dict[str, Any]]:
     """One row a (setting of several clicks, session metric).
 
-    A session that failed at some round keeps the scores that it had, and has 0 from there on: a model that breaks down
-    has not reached the quality. Sessions that are missing for reasons that are not the model's are left out and counted.
+    Sessions that are missing for reasons that are not the model's are censored in clicks to a target, and left out and
+    counted in all else. Absent structures have no session.
     """
     if curve not in scorer.task.metrics:
         return []
-    several = {setting.label: setting for setting in settings if setting.clicks > 1}
+    sessions = Sessions(scorer, weights)
+    several = {setting.label: setting for setting in settings if setting.corrections > 1}
     rows = []
     for prompt, members in scorer.by_prompt(np.arange(len(scorer.column("round")))):
         if prompt in several:
-            found = list(_sessions(scorer, members, curve, several[prompt]))
-            asked = [session for session in found if scorer.covered(session[0])]
-            rows += [_row(scorer, get_metric(name), prompt, curve, asked) for name in names if asked]
+            found = list(_found(sessions, members, curve, several[prompt]))
+            rows += [_row(scorer, get_metric(name), prompt, curve, found) for name in names if found]
     return rows
 
 
-def _sessions(
-    scorer: CellScorer, members: NDArray[np.int64], curve: str, setting: PromptSetting
-) -> Iterator[tuple[int, ClickCurve | None]]:
-    """(a row number that stands for the session, its curve over clicks or None where a round is missing)."""
-    groups: dict[tuple, list[int]] = {}
-    identity = [scorer.cell.frame[name].to_numpy() for name in _IDENTITY]
-    for member in members:
-        groups.setdefault(tuple(column[member] for column in identity), []).append(int(member))
-    rounds = scorer.column("round")
-    for group in groups.values():
-        ordered = sorted(group, key=lambda member: rounds[member])
-        clicked = [member for member in ordered if setting.clicks_by(int(rounds[member])) > 0]
-        scores = scorer.curve(curve, clicked)
-        yield clicked[0], None if scores is None else ClickCurve(scores, setting.clicks)
+def _found(
+    sessions: Sessions, members: NDArray[np.int64], curve: str, setting: PromptSetting
+) -> Iterator[tuple[int, ClickCurve]]:
+    """(a row number that stands for the session, its curve), of all sessions that were asked."""
+    for group in sessions.groups(members):
+        if sessions.scorer.covered(group[0]) and not sessions.absent(group):
+            yield group[-1], sessions.curve(curve, group, setting)
 
 
 def _row(
-    scorer: CellScorer,
-    metric: Metric,
-    prompt: str,
-    curve: str,
-    sessions: Sequence[tuple[int, ClickCurve | None]],
+    scorer: CellScorer, metric: Metric, prompt: str, curve: str, found: Sequence[tuple[int, ClickCurve]]
 ) -> dict[str, Any]:
-    whole = [(member, found) for member, found in sessions if found is not None]
-    observed = [(member, metric.observe(found).statistic) for member, found in whole]
-    kept = [(member, statistic["value"]) for member, statistic in observed if statistic is not None]
-    members = np.array([member for member, _ in kept], dtype=np.int64)
-    statistics = {"value": np.array([value for _, value in kept], dtype=np.float64)}
-    row = scorer.metric_row(metric, prompt, "", {}, scorer.estimate(metric, members, statistics))
-    broken = [member for member, found in sessions if found is None]
+    survives = isinstance(metric, ClicksToTarget)
+    kept = [(member, c) for member, c in found if survives or not c.censored]
+    observed = [(member, metric.observe(c).statistic) for member, c in kept]
+    known = [(member, statistic) for member, statistic in observed if statistic is not None]
+    members = np.array([member for member, _ in known], dtype=np.int64)
+    statistics = {
+        name: np.array([statistic[name] for _, statistic in known], dtype=np.float64)
+        for name in metric.statistic
+    }
+    # A case has too few sessions for a survival curve of its own.
+    estimated = scorer.estimate(metric, members, statistics, "records" if survives else None)
+    row = scorer.metric_row(metric, prompt, "", {}, estimated)
+    if survives and row["value"] is None and len(members):
+        row["note"] = "; ".join(filter(None, [row["note"], "fewer than half of the sessions get there"]))
+    broken = [member for member, c in found if c.censored]
     counts: dict[str, Any] = {
         "failed": {"session incomplete": len(broken)} if broken else {},
         "failed_cases": len(set(scorer.column("case")[broken])),
         "undefined": {},
-        "missing": len(broken),
+        "missing": 0 if survives else len(broken),
         "not_covered": 0,
     }
-    return row | counts | {"records": len(sessions), "bounds": None, "absent": 0, "curve": curve}
+    return row | counts | {"records": len(found), "bounds": None, "absent": 0, "curve": curve}
+
+
+def figure_row(
+    scorer: CellScorer,
+    figure: Figure,
+    prompt: str,
+    about: str,
+    values: Sequence[tuple[int, float]],
+    counts: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A score row of values that each stand for a record; about: the kind of table that it belongs to."""
+    members = np.array([member for member, _ in values], dtype=np.int64)
+    statistics = {"value": np.array([value for _, value in values], dtype=np.float64)}
+    row = scorer.metric_row(figure, prompt, "", {}, scorer.estimate(figure, members, statistics, "records"))
+    told: dict[str, Any] = {"failed": {}, "failed_cases": 0, "undefined": {}, "missing": 0, "not_covered": 0}
+    return row | told | {"records": len(values), "bounds": None, "absent": 0, "curve": about, "about": about} | dict(counts or {})
+
+
+def _number(value: Any) -> float:
+    return np.nan if value is None else float(value)

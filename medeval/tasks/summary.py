@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medeval.metrics.base import Metric
-from medeval.statistics import Estimate, Resamples, bounds, clusters, estimate
+from medeval.statistics import Average, Estimate, Resamples, bounds, clusters, estimate
 from medeval.tasks.columns import rule_column, statistic_column
 from medeval.types import Status
 from medeval.types.views import View
@@ -87,7 +87,7 @@ def summarize(task: Task, evidence: Evidence) -> Summary:
         curves += scorer.curves()
         picks += scorer.picks()
         observed.append(task.observations(scorer))
-    views = [*build_views(task, scores, curves, picks), *task.more_views(observed)]
+    views = [*build_views(task, scores, curves, picks), *task.more_views(observed, scores)]
     return Summary(scores, views)
 
 
@@ -109,7 +109,9 @@ class CellScorer:
         )  # absent structures were never asked for
         self._clusters = clusters(frame["patient"].tolist(), frame["case"].tolist())
         self._resamples = evidence.resamples(cell.dataset)
-        self._final = _final_rounds(self.column("prompt"), self.column("round"))
+        self.final = _final_rounds(frame)
+        self._plain: list[dict[str, Any]] | None = None  # made once: several views ask for them
+        self._curves: list[dict[str, Any]] | None = None
 
     def column(self, name: str) -> NDArray:
         """One column of the records; a structure's instances (``rib#2``) go by the structure's name."""
@@ -118,6 +120,10 @@ class CellScorer:
             values: NDArray = (
                 frame[name].to_numpy() if name in frame else np.full(len(frame), None, dtype=object)
             )
+            derived = self.task.derived.get(name)
+            if derived is not None:
+                structures = frame["structure"]
+                values = np.array([derived(str(value)) for value in structures], dtype=object)
             if name == "structure":
                 values = np.array([str(value).partition("#")[0] for value in values], dtype=object)
             self._columns[name] = values
@@ -125,40 +131,43 @@ class CellScorer:
 
     def scores(self) -> list[dict[str, Any]]:
         """One row a (prompt, group, metric), final rounds only."""
-        rows = []
-        for by in ("", *self.task.by):
-            for group, members in self._groups(self._final, by):
-                absent = int((~self._owed[members]).sum())
-                rows += [
-                    {**self._row(metric, prompt, by, group, part), "absent": absent}
-                    for prompt, part in self.by_prompt(members)
-                    for metric in self.task.bound_metrics
-                ]
-        return rows
+        return [*self.plain_scores(), *(row for by in self.task.by for row in self._score_rows(by))]
+
+    def plain_scores(self) -> list[dict[str, Any]]:
+        """The rows of ``scores`` that are of no group."""
+        if self._plain is None:
+            self._plain = list(self._score_rows(""))
+        return self._plain
+
+    def _score_rows(self, by: str) -> Iterator[dict[str, Any]]:
+        for group, members in self._groups(self.final, by):
+            absent = int((~self._owed[members]).sum())
+            for prompt, part in self.by_prompt(members):
+                for metric in self.task.bound_metrics:
+                    yield {**self._row(metric, prompt, by, group, part), "absent": absent}
 
     def curves(self) -> list[dict[str, Any]]:
         """One row a (prompt, round, metric) for the prompts that have more than one round."""
-        rows = []
+        if self._curves is None:
+            self._curves = list(self._curve_rows())
+        return self._curves
+
+    def _curve_rows(self) -> Iterator[dict[str, Any]]:
         rounds = self.column("round")
         for prompt, members in self.by_prompt(np.arange(len(rounds))):
             if rounds[members].max() > 1:
-                rows += [
-                    {
-                        **self._row(metric, prompt, "", {}, members[rounds[members] == number]),
-                        "round": int(number),
-                    }
-                    for number in np.unique(rounds[members])
-                    for metric in self.task.bound_metrics
-                ]
-        return rows
+                for number in np.unique(rounds[members]):
+                    part = members[rounds[members] == number]
+                    for metric in self.task.bound_metrics:
+                        yield {**self._row(metric, prompt, "", {}, part), "round": int(number)}
 
     def picks(self) -> list[dict[str, Any]]:
         """The best, median, worst and a failed record of the first metric: what the gallery shows."""
         metric = next((m for m in self.task.bound_metrics if m.linear), None)
         if metric is None:
             return []
-        failed = self._final[(self._model_fault | self._missing)[self._final]]
-        scored = self._final[self._answered[self._final] & self._there(metric, self._final)]
+        failed = self.final[(self._model_fault | self._missing)[self.final]]
+        scored = self.final[self._answered[self.final] & self._there(metric, self.final)]
         values = self._values(metric)[scored].astype(np.float64)
         ordered = scored[np.argsort(values * (-1 if metric.direction == "higher" else 1), kind="stable")]
         at = {} if not len(ordered) else {0: "best", len(ordered) // 2: "median", len(ordered) - 1: "worst"}
@@ -175,19 +184,23 @@ class CellScorer:
 
     def used(self, metric: Metric) -> Iterator[tuple[str, NDArray[np.int64]]]:
         """(prompt, rows of its final round that enter the mean of ``metric``)."""
-        for prompt, members in self.by_prompt(self._final):
+        for prompt, members in self.by_prompt(self.final):
             yield prompt, self._used(metric, members)
 
     def estimate(
-        self, metric: Metric, members: NDArray[np.int64], statistics: Mapping[str, NDArray]
+        self,
+        metric: Metric,
+        members: NDArray[np.int64],
+        statistics: Mapping[str, NDArray],
+        average: Average | None = None,
     ) -> Estimate:
-        """Interval of statistics that stand row by row beside ``members``."""
+        """Interval of statistics that stand row by row beside ``members``; average: default the task's."""
         return estimate(
             metric,
             statistics,
             self._clusters[members],
             self._resamples,
-            average=self.task.average,
+            average=self.task.average if average is None else average,
             groups=self._average_groups(members),
         )
 
@@ -201,6 +214,16 @@ class CellScorer:
         return tuple(
             0.0 if bad or value != value else float(value) for bad, value in zip(fault, values, strict=True)
         )
+
+    def numbers(self, metric: str, members: Sequence[int]) -> list[float]:
+        """A metric's values over these rows, a failure's worst value included; NaN where there is none."""
+        values = self.column(metric)[list(members)]
+        return [float("nan") if value is None else float(value) for value in values]
+
+    def values_of(self, metric: Metric, members: Sequence[int]) -> list[float]:
+        """The values of those rows that enter the mean of a metric."""
+        used = self._used(metric, np.asarray(members, dtype=np.int64))
+        return [float(value) for value in self._values(metric)[used]]
 
     def covered(self, member: int) -> bool:
         """False when the model was not asked for this row."""
@@ -343,12 +366,11 @@ def _counted(names: Iterable[str]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _final_rounds(prompts: NDArray, rounds: NDArray) -> NDArray[np.int64]:
-    """Row numbers of the last round of every prompt setting."""
-    last: dict[str, int] = {}
-    for prompt, number in zip(prompts, rounds, strict=True):
-        last[prompt] = max(last.get(prompt, 0), number)
-    return np.flatnonzero([last[p] == r for p, r in zip(prompts, rounds, strict=True)])
+def _final_rounds(frame: pd.DataFrame) -> NDArray[np.int64]:
+    """Row numbers of the last round of every session: recorded people stop after different numbers of rounds."""
+    session = ["seed", "case", "structure", "sample", "prompt"]
+    last = frame.groupby(session, sort=False, dropna=False)["round"].transform("max")
+    return np.flatnonzero((frame["round"] == last).to_numpy())
 
 
 def _label(value: Any) -> Any:

@@ -19,7 +19,7 @@ GALLERY_MODELS = 8  # pictures of at most so many models a dataset: a report is 
 def build_views(task: Task, scores: Sequence[Row], curves: Sequence[Row], picks: Sequence[Row]) -> list[View]:
     """The report's views of one task."""
     views: list[View] = []
-    sessions = [row for row in scores if "curve" in row]
+    sessions = [row for row in scores if "curve" in row and "about" not in row]
     scores = [row for row in scores if "curve" not in row]
     for dataset in dict.fromkeys(row["dataset"] for row in scores):
         mine = [row for row in scores if row["dataset"] == dataset]

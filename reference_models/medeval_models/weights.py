@@ -203,7 +203,8 @@ def _weights_in(content: Any, key: str | None, path: Path) -> dict[str, Tensor]:
             return dict(content[name])
     if not _is_state(content):
         raise WeightsError(
-            f"{path}: no weights found; looked below {', '.join(NESTED)}; its keys: {_some(map(str, content))}"
+            f"{path}: no weights found; looked below {', '.join(NESTED)}; its keys: {_some(map(str, content))}; where they "
+            "lie below one of these, `medeval weights convert IN OUT.safetensors --key KEY` takes them out"
         )
     return dict(content)
 

@@ -121,3 +121,46 @@ def test_two_thousand_slices_cost_no_more_memory_than_few(med3d):
 
     peak(60)  # imports
     assert peak(2000) <= 1.2 * peak(60)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_mr_without_calibrated_intensities_is_answered_alike_at_any_scale(med3d, dtype):
+    plain = volume(dtype=dtype)
+    (one,) = ask(med3d(), plain, clicked([20, 20, 20]))
+    scaled = Image(
+        (plain.array * 7).astype(dtype), plain.grid
+    )  # another scanner's gain; what is above 0 stays so
+    (other,) = ask(med3d(), scaled, clicked([20, 20, 20]))
+    np.testing.assert_allclose(one.logits["logits"], other.logits["logits"], atol=1e-3)
+
+
+@pytest.mark.parametrize("spacing", [(1.5, 1.5, 1.5), (0.4, 0.4, 0.4), (3.0, 3.0, 5.0)])
+def test_a_structure_of_one_voxel_is_asked_about(med3d, spacing):
+    """Also where it falls between the voxels of 1.5 mm and is lost there."""
+    image = volume((40, 40, 40), spacing)
+    place = np.array([21, 18, 20])
+    (answer,) = ask(med3d(patch="target"), image, clicked(place, box=np.array([place, place + 1])))
+    (begin,) = answer.logits["begin"]
+    inside = np.array(spacing) * place / 1.5 - begin
+    assert ((inside > 12) & (inside < 20)).all()  # in the middle of the patch of 32
+    assert answer.mask.shape == (40, 40, 40)
+
+
+@pytest.mark.parametrize(("patch", "asked"), [("clicks", 2), ("tiled", 2)])
+def test_components_far_apart_are_each_looked_at(med3d, monkeypatch, patch, asked):
+    """A click on each of two components that no patch holds together: neither answer erases the other."""
+    adapter = med3d(patch=patch)
+
+    def ball(embedding, points, masks):
+        logits = torch.full((len(masks), 1, 16, 16, 16), -1.0)
+        logits[..., 6:10, 6:10, 6:10] = 1.0
+        return sam_med3d.sam.Decoded(logits, torch.zeros(len(masks), 1))
+
+    monkeypatch.setattr(adapter.network, "decode", ball)
+    encoded = adapter.encode(volume((120, 32, 32)))
+    (first,) = adapter.segment(encoded, [clicked([16, 16, 16])])
+    (both,) = adapter.segment(encoded, [clicked([16, 16, 16], [100, 16, 16], logits=first.logits)])
+    assert len(both.logits["begin"]) == asked
+    assert both.mask[16, 16, 16]
+    assert both.mask[90:110, 16, 16].any()
+    assert not both.mask[40:80].any()

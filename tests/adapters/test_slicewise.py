@@ -282,6 +282,23 @@ def test_a_model_that_does_not_fit_is_told(model, message):
         make(model)
 
 
+@pytest.mark.parametrize(("follow", "handed"), [(None, "box"), ("box", "box"), ("point", "points")])
+def test_what_is_handed_on_may_be_chosen(follow, handed):
+    image, _ = ball()
+    adapter = make(prompts="propagate", follow=follow)
+    adapter.segment(adapter.encode(image), [clicked([9, 11, 13])])
+    first, *others = adapter.model.asked
+    assert first.points is not None
+    assert others
+    assert all((getattr(prompt, handed) is not None) for prompt in others)
+    assert all((prompt.box is None) == (handed == "points") for prompt in others)
+
+
+def test_a_box_cannot_be_handed_to_a_model_without_boxes():
+    with pytest.raises(PluginError, match=r"follow: .* takes no box; it takes points"):
+        Slicewise(f"{__name__}:Recorder", options={"boxes": False}, prompts="propagate", follow="box")
+
+
 def test_it_takes_what_its_model_takes():
     assert make(options={"boxes": False}).takes == Capabilities(frozenset({"points"}), frozenset({3}))
 

@@ -126,7 +126,11 @@ BUGS = {
     EmptyPromptCrash: "empty prompts", MemoryLeak: "memory",
 }  # fmt: skip
 HOSTS = (RegionGrowing, Geodesic, BoxAsMask)
-CASES = [(f"{bug.__name__}On{host.__name__}", bug, host, check) for bug, check in BUGS.items() for host in HOSTS]
+CASES = [
+    (f"{bug.__name__}On{host.__name__}", bug, host, check) for bug, check in BUGS.items() for host in HOSTS
+]
 
 for name, bug, host, _ in CASES:
-    globals()[name] = type(name, (bug, host), {"__module__": __name__, "takes": replace(host.takes, dimensions=frozenset({2}))})
+    globals()[name] = type(
+        name, (bug, host), {"__module__": __name__, "takes": replace(host.takes, dimensions=frozenset({2}))}
+    )

@@ -51,7 +51,11 @@ def test_the_image_changes_and_nothing_else(folder):
 
 def test_the_shift_stands_in_the_metadata(folder):
     info = shifted(folder, severity=4).index[0]
-    assert (info.metadata["corruption"], info.metadata["severity"], info.metadata["value"]) == ("gamma", 4, 2.5)
+    assert (info.metadata["corruption"], info.metadata["severity"], info.metadata["value"]) == (
+        "gamma",
+        4,
+        2.5,
+    )
 
 
 def test_labels_alone_can_be_read(folder):
@@ -113,7 +117,9 @@ def test_mistakes_are_told_before_anything_is_read(folder, options, message):
 def test_a_case_without_an_image_is_told(folder):
     table = folder / "t.csv"
     table.write_text("id,text\na,hello\n")
-    data = Shift(of={"format": "table", "file": str(table), "inputs": {"text": "text"}, "id": "id"}, corruption="blur")
+    data = Shift(
+        of={"format": "table", "file": str(table), "inputs": {"text": "text"}, "id": "id"}, corruption="blur"
+    )
     with pytest.raises(DataError, match="corrupts an `image`, and the case's inputs are text"):
         data.read("a")
 

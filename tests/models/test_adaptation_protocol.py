@@ -195,9 +195,14 @@ def test_dpl_needs_dropout():
         a.DPL().fit(network(dropout=0), images())
 
 
+@pytest.fixture(scope="module")
+def script():
+    """A TorchScript program of the network."""
+    return torch.jit.trace(network(dropout=0).eval(), images()[0])
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "source-only"])
-def test_torchscript_is_refused(name):
-    script = torch.jit.trace(network(dropout=0).eval(), images()[0])
+def test_torchscript_is_refused(name, script):
     with pytest.raises(a.AdaptationError, match="TorchScript"):
         methods()[name].fit(script, images())
 

@@ -1,133 +1,20 @@
 """The domain-adaptation task in whole runs: no label is read, arms are paired by patient, scenarios, bad input."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-import yaml
-from PIL import Image as Pil
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from small_world import scores  # noqa: E402
+from target_world import UPL, folder_of, records_of  # noqa: E402
 
 import medeval  # noqa: E402
 from medeval.types import SuiteError  # noqa: E402
-
-SIZES = {"ft_chns": [4, 8, 16, 32, 64], "n_classes": 3, "dropout_p": [0.0, 0.1]}
-LABELS = {"background": 0, "disk": 1, "bar": 2}
-UPL = {"method": "upl-sfda", "epochs": 2, "lr": 1e-3, "threshold": 0.4, "slices": None}
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """A source network that has seen dark pictures with bright structures; trained for a few steps."""
-    from medeval_models.upl_sfda import build_source
-
-    torch.manual_seed(0)
-    model = build_source(**SIZES).train()
-    optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for step in range(40):
-        pairs = [_picture(100 + 4 * step + n, shift=0) for n in range(4)]
-        x = torch.stack([torch.from_numpy(_scaled(image)) for image, _ in pairs])[:, None]
-        y = torch.stack([torch.from_numpy(label).long() for _, label in pairs])
-        optimiser.zero_grad()
-        torch.nn.functional.cross_entropy(model(x), y).backward()
-        optimiser.step()
-    path = tmp_path_factory.mktemp("source") / "source.pth"
-    torch.save(model.state_dict(), path)
-    return path
-
-
-def _scaled(image):
-    low, high = np.percentile(image.astype(np.float32), (1, 99))
-    return (2 * (np.clip(image, low, high) - low) / (high - low) - 1).astype(np.float32)
-
-
-def _picture(number, shift):
-    """(image, labels) of 32 x 32; shift: how much noise and haze the target domain adds."""
-    rng = np.random.default_rng([number, shift])
-    rows, columns = np.mgrid[:32, :32]
-    labels = np.zeros((32, 32), np.uint8)
-    labels[(rows - rng.integers(8, 12)) ** 2 + (columns - rng.integers(8, 20)) ** 2 <= 25] = 1
-    labels[22:27, 5 : rng.integers(16, 28)] = 2
-    image = np.choose(labels, [60, 140, 220]) + rng.normal(0, 6 + 20 * shift, labels.shape)
-    image = image + shift * 60 * columns / 32
-    return np.clip(image, 0, 255).astype(np.uint8), labels
-
-
-def _folder(root, count, first, shift=1, patients=3):
-    for sub in ("images", "masks"):
-        (root / sub).mkdir(parents=True)
-    for n in range(count):
-        image, labels = _picture(first + n, shift)
-        Pil.fromarray(image).save(root / "images" / f"p{n % patients}-c{n:02d}.png")
-        Pil.fromarray(labels).save(root / "masks" / f"p{n % patients}-c{n:02d}.png")
-    return {"format": "image-mask-folder", "root": root.name, "labels": LABELS, "patient_id": "^p[0-9]+"}
-
-
-class World:
-    """Source network, target training and test pictures, and suites of them."""
-
-    def __init__(self, folder: Path, checkpoint: Path) -> None:
-        self.folder = folder
-        self.datasets = {
-            "train": _folder(folder / "train", 4, 0),
-            "test": _folder(folder / "test", 6, 50),
-        }
-        self.model = {
-            "adapter": "torch-segmenter",
-            "builder": "medeval_models.upl_sfda:build_source",
-            "arguments": SIZES,
-            "checkpoint": str(checkpoint),
-            "device": "cpu",
-        }
-
-    def task(self, **changes):
-        entry = {
-            "task": "domain-adaptation",
-            "target": "train",
-            "datasets": ["test"],
-            "adaptations": ["ptbn", "tent"],
-            "metrics": ["dice", "assd"],
-            **changes,
-        }
-        return {key: value for key, value in entry.items() if value is not None}
-
-    def suite(self, **changes):
-        parts = {
-            "name": "sfda",
-            "datasets": self.datasets,
-            "models": {"net": self.model},
-            "tasks": [self.task()],
-        }
-        path = self.folder / "suite.yaml"
-        path.write_text(yaml.safe_dump({**parts, **changes}, sort_keys=False))
-        return path
-
-    def run(self, out="run", **task):
-        return medeval.run(self.suite(tasks=[self.task(**task)]), self.folder / out)
-
-    def artifacts(self, out="run"):
-        """Arm facts and bytes of weights, in order of name of the artifact."""
-        found = [
-            p for p in sorted((self.folder / out / "artifacts").iterdir()) if (p / "adaptation.json").exists()
-        ]
-        return [(json.loads((p / "adaptation.json").read_text()), p) for p in found]
-
-    def weights(self, out="run"):
-        return sorted(
-            path.read_bytes() for _, folder in self.artifacts(out) for path in folder.glob("*.safetensors")
-        )
-
-
-@pytest.fixture
-def world(tmp_path, monkeypatch, checkpoint):
-    monkeypatch.chdir(tmp_path)
-    return World(tmp_path, checkpoint)
 
 
 def test_every_method_is_an_arm_beside_the_source_model(world):
@@ -152,11 +39,8 @@ def test_gains_are_paired_and_patients_made_worse_are_counted(world):
 
 
 def _worse(run):
-    import pandas as pd
-
-    frame = pd.concat([pd.read_parquet(path) for path in sorted((run.path / "records").glob("*.parquet"))])
-    frame["patient"] = frame["case"].str[:2]
-    means = frame.groupby(["arm", "patient"])["dice"].mean().unstack(0)
+    found = records_of(run)
+    means = found.assign(patient=found["case"].str[:2]).groupby(["arm", "patient"])["dice"].mean().unstack(0)
     return int((means["tent"] < means["source-only"] - 1e-12).sum())
 
 
@@ -210,20 +94,10 @@ def test_what_was_done_is_kept_with_the_weights(world):
     assert "expected to have (prior)" in (world.folder / "run" / "report.html").read_text()
 
 
-def test_losses_against_epochs_are_curves(world):
-    from medeval.tasks.adaptation_summary import adaptation_curves
-
-    world.run(adaptations={"upl": UPL})
-    (folder,) = [p for f, p in world.artifacts() if f["stages"]]
-    curves = {curve.y_title: curve for curve in adaptation_curves([("upl", folder)])}
-    assert set(curves) == {"dice", "entropy", "reliable", "reliable_foreground"}
-    assert list(curves["dice"].series[0].x) == [1, 2]
-
-
 @pytest.mark.parametrize("answer", ["after", "before"])
 def test_batches_at_test_time(world, answer):
     run = world.run(scenario="batch", batch_size=4, target=None, answer=answer, adaptations=["tent", "cotta"])
-    frame = _frame(run)
+    frame = records_of(run)
     steps = frame[frame["arm"] == "tent"].groupby("case")["adaptation_steps"].first().tolist()
     assert steps == ([1, 1, 1, 1, 2, 2] if answer == "after" else [0, 0, 0, 0, 1, 1])
     assert scores(run, arm="tent", metric="dice")[0]["n"] == 12
@@ -232,20 +106,22 @@ def test_batches_at_test_time(world, answer):
 def test_each_image_from_the_source_model_again(world):
     tent = {"tent": {"lr": 0.05}}
     run = world.run(scenario="image", target=None, steps=2, adaptations=tent)
-    assert set(_frame(run).query("arm == 'tent'")["adaptation_steps"]) == {2}
+    assert set(records_of(run).query("arm == 'tent'")["adaptation_steps"]) == {2}
     world.datasets["test"]["select"] = {"id": ["p2-c05"]}
     alone = world.run(out="alone", scenario="image", target=None, steps=2, adaptations=tent)
     pick = ["arm", "structure", "dice"]
-    both = [_frame(r).query("case == 'p2-c05'")[pick].sort_values(pick).values.tolist() for r in (run, alone)]
+    both = [
+        records_of(r).query("case == 'p2-c05'")[pick].sort_values(pick).values.tolist() for r in (run, alone)
+    ]
     assert both[0] == both[1]
 
 
 def test_one_domain_after_another_shows_what_is_forgotten(world):
-    world.datasets["clean"] = _folder(world.folder / "clean", 3, 200, shift=0)
+    world.datasets["clean"] = folder_of(world.folder / "clean", 3, 200, shift=0)
     run = world.run(
         scenario="continual", target=["train", "clean"], adaptations={"tent": {"lr": 0.02, "epochs": 3}}
     )
-    frame = _frame(run)
+    frame = records_of(run)
     assert sorted(frame["round"].unique()) == [1, 2]
     tent = frame[frame["arm"] == "tent"].groupby("round")["dice"].mean()
     (row,) = scores(run, metric="forgotten dice", arm="tent")
@@ -253,15 +129,6 @@ def test_one_domain_after_another_shows_what_is_forgotten(world):
     (still,) = scores(run, metric="forgotten dice", arm="source-only")
     assert still["value"] == 0
     assert scores(run, metric="dice", arm="tent", by="")[0]["value"] == pytest.approx(tent[2])
-
-
-def _frame(run):
-    import pandas as pd
-
-    paths = sorted((run.path / "records").glob("*.parquet"))
-    return pd.concat([pd.read_parquet(path) for path in paths]).sort_values(
-        ["arm", "case"], ignore_index=True
-    )
 
 
 @pytest.mark.parametrize(
@@ -311,12 +178,12 @@ def test_a_model_without_batch_norm_fails_tent_and_says_so(world):
     failed = scores(run, arm="tent", metric="dice")[0]
     assert failed["failed"] == {"model_failed": 12}
     assert scores(run, arm="source-only", metric="dice")[0]["failed"] == {}
-    assert _frame(run).query("arm == 'tent'")["error"].str.contains("has none").all()
+    assert records_of(run).query("arm == 'tent'")["error"].str.contains("has none").all()
 
 
 def test_an_adaptation_that_explodes_is_told(world):
     run = world.run(adaptations={"tent": {"lr": 1e30, "epochs": 3}})
-    assert _frame(run).query("arm == 'tent'")["adaptation_stopped"].str.contains("not finite").all()
+    assert records_of(run).query("arm == 'tent'")["adaptation_stopped"].str.contains("not finite").all()
     assert "net tent on test stopped early" in (world.folder / "run" / "report.html").read_text()
     assert all(row["failed"] == {} for row in scores(run))
 
@@ -326,40 +193,30 @@ def test_a_broken_target_image_is_named(world):
     path.write_bytes(path.read_bytes()[:50])
     run = world.run(adaptations=["ptbn"])
     assert scores(run, arm="ptbn", metric="dice")[0]["failed"] == {"data_error": 12}
-    assert _frame(run).query("arm == 'ptbn'")["error"].str.contains("target case 'p1-c01' of train").all()
+    assert records_of(run).query("arm == 'ptbn'")["error"].str.contains("target case 'p1-c01' of train").all()
 
 
-def test_a_ceiling_without_labels_in_reach_is_no_silent_adaptation(world):
-    run = world.run(adaptations={"target-supervised": {"epochs": 1}})
-    frame = _frame(run).query("arm == 'target-supervised'")
-    labelled = run.manifest is not None and frame["error"].isna().all()
-    told = frame["error"].fillna("").str.contains("must not run as an adaptation").all()
-    assert labelled or told
+def test_the_ceiling_alone_is_given_labels(world):
+    ceiling = {"target-supervised": {"epochs": 2, "lr": 1e-2}, "tent": {}}
+    run = world.run(adaptations=ceiling)
+    assert records_of(run)["error"].isna().all()
+    report = (world.folder / "run" / "report.html").read_text()
+    assert "the others are given none: target-supervised." in report
+    masks = sorted((world.folder / "train" / "masks").iterdir())
+    contents = [mask.read_bytes() for mask in masks]
+    for mask, content in zip(masks, contents[1:] + contents[:1], strict=True):
+        mask.write_bytes(content)
+    again = world.run(out="permuted", adaptations=ceiling)
+    assert len(set(world.weights()) & set(world.weights("permuted"))) == 1  # tent's, not the ceiling's
+    assert records_of(again)["error"].isna().all()
 
 
-def test_a_network_of_monai_in_twenty_lines_of_yaml(world):
+def test_a_network_of_monai_in_the_guides_twenty_lines_of_yaml(world):
     nets = pytest.importorskip("monai.networks.nets")
     options = {"spatial_dims": 2, "in_channels": 1, "out_channels": 3, "channels": [4, 8, 16], "strides": [2, 2], "norm": "batch"}  # fmt: skip
     torch.save(nets.UNet(**options).state_dict(), world.folder / "mine.pth")
-    text = """\
-name: mine
-datasets:
-  new-train: {format: image-mask-folder, root: train, labels: {disk: 1, bar: 2}, patient_id: "^p[0-9]+"}
-  new-test: {format: image-mask-folder, root: test, labels: {disk: 1, bar: 2}, patient_id: "^p[0-9]+"}
-models:
-  mine:
-    adapter: torch-segmenter
-    builder: monai.networks.nets:UNet
-    arguments: {spatial_dims: 2, in_channels: 1, out_channels: 3, channels: [4, 8, 16], strides: [2, 2], norm: batch}
-    checkpoint: mine.pth
-    classes: [background, disk, bar]
-tasks:
-  - task: domain-adaptation
-    target: new-train
-    datasets: [new-test]
-    adaptations: {tent: {}, upl-sfda: {epochs: 1}}
-    metrics: [dice, assd]
-"""
+    guide = (Path(__file__).parents[2] / "docs" / "adaptation.md").read_text("utf-8")
+    text = re.search(r"```yaml\n(.*?)```", guide, re.DOTALL).group(1)
     assert len(text.splitlines()) <= 20
     (world.folder / "mine.yaml").write_text(text)
     run = medeval.run(world.folder / "mine.yaml", world.folder / "run")

@@ -103,7 +103,8 @@ def test_the_figures_are_those_of_the_definitions(world):
     assert _one(run, "degradation in dice", {})["value"] == pytest.approx(np.mean(list(worse.values())))
     assert _one(run, "mCE (dice)", {})["value"] == pytest.approx(np.mean(list(ce.values())))
     excess = [
-        summed("good", c, error["good", "clean"]) / summed("other", c, error["other", "clean"]) for c in ("noise", "gamma")
+        summed("good", c, error["good", "clean"]) / summed("other", c, error["other", "clean"])
+        for c in ("noise", "gamma")
     ]
     relative = _one(run, "relative mCE (dice)", {})
     assert relative["value"] == (pytest.approx(np.mean(excess)) if min(excess) > 0 else None)

@@ -65,16 +65,16 @@ class Work:
 
     def refusal(self, dialogue: Any, item: Any, score: Any, na: Any) -> str:
         """Why this is no rating; "" when it is one. A score of None that is not NA takes a rating back."""
-        if dialogue not in self.dialogues:
+        if not isinstance(dialogue, str) or dialogue not in self.dialogues:
             return f"no dialogue {dialogue!r}"
-        if item not in {part.id for part in self.parts}:
+        if not isinstance(item, str) or item not in {part.id for part in self.parts}:
             return f"no item {item!r}"
         scale = self.scale(item)
         if not isinstance(na, bool) or (na and score is not None):
             return "na is true or false, and has no score"
         if na and not self._may_be_na(item):
             return f"item {item!r} always applies"
-        if score is not None and (isinstance(score, bool) or score not in scale.values):
+        if score is not None and (isinstance(score, bool) or score not in scale.values):  # True == 1
             return f"score {score!r} is not one of {', '.join(map(str, scale.values))}"
         return ""
 

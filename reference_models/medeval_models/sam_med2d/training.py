@@ -63,7 +63,7 @@ class InteractiveRecipe(Recipe):
         self._batch_size, self._masks, self._clicks, self._seed = batch_size, masks, clicks, seed
         self._as_released, self._milestones = as_released, tuple(milestones)
         learned = choose_trainable(network, trainable, as_released)
-        self.optimisers = [torch.optim.Adam(learned, lr=learning_rate)]
+        self.optimisers = [torch.optim.Adam(learned, lr=learning_rate, fused=True)]
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Numbers of examples, shuffled by (seed, epoch); the last batch may be smaller."""

@@ -1,0 +1,64 @@
+"""examples/regression as a user runs it: worse masks fail, other noise passes, a slower predict fails the comparison."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "regression"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """The example in a folder of its own, with a baseline of its own and its speed saved."""
+    folder = shutil.copytree(EXAMPLE, tmp_path_factory.mktemp("example") / "project")
+    stored = pytest_in(folder, "--medeval-update", "--benchmark-autosave")
+    assert stored.returncode == 0, stored.stdout
+    return folder
+
+
+def pytest_in(folder, *words, **environment):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", *words]
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, text=True, capture_output=True, timeout=120, check=False
+    )  # fmt: skip
+
+
+def test_other_noise_passes(project):
+    done = pytest_in(project, "-k", "quality", NOISE_SEED="7")
+    assert done.returncode == 0, done.stdout
+
+
+def test_eroded_masks_fail_and_the_comparison_is_written(project):
+    done = pytest_in(project, "-k", "quality", "--medeval-markdown", "told.md", ERODE="1")
+    assert done.returncode == 1
+    assert "worse than the baseline" in done.stdout
+    assert "❌" in (project / "told.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_predict_of_twice_the_time_fails_the_comparison_of_speed(project):
+    same = pytest_in(project, "-k", "speed", "--benchmark-compare", "--benchmark-compare-fail=median:80%")
+    assert same.returncode == 0, same.stdout + same.stderr
+    slow = pytest_in(
+        project, "-k", "speed", "--benchmark-compare", "--benchmark-compare-fail=median:80%", SLOW_MS="80"
+    )
+    assert slow.returncode != 0
+    assert "Performance has regressed" in slow.stdout + slow.stderr
+
+
+@pytest.mark.slow
+def test_a_missing_baseline_says_how_to_store_one(project):
+    shutil.rmtree(project / "baselines")
+    done = pytest_in(project, "-k", "quality")
+    assert done.returncode == 1
+    assert "store one with `pytest --medeval-update`" in done.stdout
+
+
+@pytest.mark.slow
+def test_what_the_example_ships_passes_as_it_is():
+    done = pytest_in(EXAMPLE, "-k", "quality")
+    assert done.returncode == 0, done.stdout
