@@ -57,7 +57,7 @@ class Phantoms(Dataset):
         labels = np.zeros((self.side,) * 3, np.uint8)
         places = np.moveaxis(np.indices(labels.shape), 0, -1)
         for kind in rng.permutation(len(LEVELS)) + 1:
-            centre, half = rng.uniform(0.25, 0.75, 3) * self.side, rng.uniform(0.14, 0.32, 3) * self.side
+            centre, half = rng.uniform(0.2, 0.8, 3) * self.side, rng.uniform(0.2, 0.36, 3) * self.side
             labels[(((places - centre) / half) ** 2).sum(axis=-1) <= 1] = kind
         clean = np.array([BACKGROUND, *LEVELS.values()])[labels]
         noisy = clean + rng.normal(0, self.noise, labels.shape)

@@ -28,8 +28,9 @@ def run(claim: Claim, seed: int, folder: Path) -> pd.DataFrame:
         seeded = _seeded(world, seed)
         weights = _source(claim.config, seeded, seed, folder / f"source of {seeded.get('model', name)}")
         records = evaluated(_suite(claim.config, name, seeded, weights, seed), folder / f"run of {name}")
-        parts.append(last_rounds(records, claim.metric, arm="arm", setting="task"))
-        parts.append(_kept(parts[-1], name))
+        rows = last_rounds(records, claim.metric, arm="arm", setting="task")
+        # The same case with and without the shift is one item: the dataset's name leaves it.
+        parts += [rows.assign(item=rows["item"].str.partition("/")[2]), _kept(rows, name)]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -44,13 +45,12 @@ def _source(config: Mapping[str, Any], world: Mapping[str, Any], seed: int, fold
     """Weights of the source model; worlds that name one `model` share it."""
     weights = folder / "weights.safetensors"
     options = {
-        "dataset": world["source"],
         "arguments": {**config["network"], "n_classes": len(world["classes"])},
         "classes": world["classes"],
-        "epochs": world["epochs"],
         "seed": seed,
         "device": "cpu",
         **config["training"],
+        **world["source"],
     }
     return weights if weights.is_file() else trained("segmentation", options, folder)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medeval.datasets.questions import LETTERS
-from medeval.metrics.answers import risk_coverage
+from medeval.metrics.answers import UNSURE, risk_coverage
 from medeval.tasks.question_answering_answers import NONE, SEVERAL
 from medeval.tasks.summary import CellEvidence, CellScorer, Evidence, Summary
 from medeval.tasks.summary_views import build_views
@@ -40,10 +40,22 @@ def summarize(task: QuestionAnswering, evidence: Evidence) -> Summary:
         drawn = lines.setdefault(cell.dataset, {"risk": [], "reliability": []})
         for name, series in _curves(cell).items():
             drawn[name].append(series)
-    views: list[View] = build_views(task, scores, [], [])
+    views: list[View] = build_views(task, _told_once(scores), [], [])
     for dataset, tables in told.items():
         views += _tables(task, dataset, tables) + _drawn(task, dataset, lines[dataset])
     return Summary(scores, views)
+
+
+def _told_once(scores: Sequence[Mapping[str, Any]]) -> Rows:
+    """Rows for tables: answers without a confidence are counted beside one calibration metric and not beside each."""
+    told: set[tuple[Any, ...]] = set()
+    rows: Rows = []
+    for row in scores:
+        key = (row["dataset"], row["model"], row["arm"], row["by"], *row["group"].values())
+        again = bool(row["undefined"].get(UNSURE)) and key in told
+        told |= {key} if row["undefined"].get(UNSURE) else set()
+        rows.append({**row, "undefined": {}} if again else dict(row))
+    return rows
 
 
 def _model(cell: CellEvidence) -> dict[str, Any]:
