@@ -31,7 +31,7 @@ def well_read(request: ChatRequest) -> str:
     name, answer = found
     knows = rng("well read", name).random() < _KNOWN or rng("luck", name, request.sample).random() < 0.3
     letter = _letter(text, answer) if knows else _other(text, answer)
-    sure = 90 if knows else 70
+    sure = (90, 80, 60)[int(rng("sure", name, request.sample).integers(0, 3))] + (5 if knows else -10)
     return f"I weigh the findings against each option.\nAnswer: {letter}\nConfidence: {sure}%"
 
 

@@ -37,9 +37,10 @@ def resolution(x: Field, value: float, draws: Draws, spacing: tuple[float, ...])
     for axis in axes:
         smooth = ndimage.gaussian_filter1d(x, value / 2.355, axis=axis, mode="nearest")
         count = x.shape[axis]
-        coarse = np.arange((value - 1) / 2, count, value)
+        coarse: Field = np.arange((value - 1) / 2, count, value, dtype=np.float64)
         if len(coarse) > 1:
-            x = _resampled(_resampled(smooth, coarse, axis), (np.arange(count) - coarse[0]) / value, axis)
+            fine = (np.arange(count, dtype=np.float64) - coarse[0]) / value
+            x = _resampled(_resampled(smooth, coarse, axis), fine, axis)
     return x
 
 

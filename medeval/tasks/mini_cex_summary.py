@@ -10,6 +10,7 @@ from medeval.dialogue.guards import KINDS
 from medeval.dialogue.rubric import CriteriaRubric
 from medeval.tasks.mini_cex_chats import dialogues_view, picked
 from medeval.tasks.mini_cex_checks import corrected, difference_views, differences, discrimination, values_of
+from medeval.tasks.mini_cex_items import item_table
 from medeval.tasks.mini_cex_judges import Given, judge_table, length_table, lengths_of, ratings_of
 from medeval.tasks.mini_cex_records import TOP_1, TOP_3, TOTAL
 from medeval.tasks.summary import CellEvidence, CellScorer, Evidence, Summary
@@ -51,20 +52,29 @@ def summarize(task: MiniCex, evidence: Evidence) -> Summary:
         found = datasets.setdefault(cell.dataset, _Dataset())
         found.given += ratings_of(task, cell)
         found.lengths += lengths_of(cell)
-        if task.compare_to:
-            base = scorer.base("", f"minus {task.compare_to}", {})
-            found.values[f"{cell.model} {cell.arm}".strip()] = base, values_of(task, cell)
+        base = scorer.base("", f"minus {task.compare_to}", {})
+        found.values[f"{cell.model} {cell.arm}".strip()] = base, values_of(task, cell)
     paired, tables = _paired(task, datasets, evidence)
-    views: list[View] = [*discrimination(task, scores), *_tables(task, scores), *tables]
+    views: list[View] = [*discrimination(task, scores), *_tables(task, scores, conduct), *tables]
     for name, found in datasets.items():
         judges = judge_table(task, name, found.given, evidence.resamples(name))
         views += [judges] if judges else []
+        items = item_table(task, name, _together(found))
+        views += [items] if items else []
         if found.lengths:
             views.append(length_table(task, name, found.lengths, evidence.resamples(name)))
     views += _conduct_tables(task, conduct)
     if talks:
         views.append(dialogues_view(task, talks, sum(row["dialogues"] for row in conduct)))
     return Summary([*scores, *paired], views)
+
+
+def _together(found: _Dataset) -> Any:
+    """The scored records of all models of a dataset."""
+    import pandas as pd
+
+    parts = [values.assign(model=model) for model, (_, values) in found.values.items()]
+    return pd.concat(parts, ignore_index=True)
 
 
 def headlines(rows: Sequence[Row], names: Mapping[str, str]) -> list[Row]:
@@ -100,13 +110,16 @@ def _paired(
     return rows, views
 
 
-def _tables(task: MiniCex, scores: Sequence[Row]) -> list[View]:
+def _tables(task: MiniCex, scores: Sequence[Row], conduct: Sequence[Row]) -> list[View]:
     """One table a dataset: models by items, then dimensions, total and diagnosis."""
     views: list[View] = []
+    spreads = {(row["dataset"], row["model"]): row["sample_spread"] for row in conduct}
+    spread = Column("samples", "spread of samples", "number", "total: highest minus lowest of a case's, mean")
     rows = [row for row in scores if row["by"] == "structure"]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         mine = [row for row in rows if row["dataset"] == dataset]
         columns = [Column("model"), *(_column(task, name) for name in task.structures),
+                   *([spread] if task.samples > 1 else []),
                    Column("failed", "failed", "text", "dialogues that failed, by cause")]  # fmt: skip
         lines: dict[tuple[str, str], dict[str, Any]] = {}
         for row in mine:
@@ -114,6 +127,7 @@ def _tables(task: MiniCex, scores: Sequence[Row]) -> list[View]:
             line = lines.setdefault((row["model"], row["arm"]), {"model": name, "_baseline": row["baseline"]})
             line[row["group"]["structure"]] = _cell(row)
             if row["group"]["structure"] == TOTAL:
+                line["samples"] = spreads.get((dataset, name))
                 line["failed"] = (
                     ", ".join(f"{count} {cause}" for cause, count in row["failed"].items()) or "0"
                 )
@@ -152,7 +166,9 @@ def _conduct(cell: CellEvidence) -> dict[str, Any]:
     spread = _mean(cell.frame["spread"])
     forced = float((frame["stop"] != "doctor_final").mean()) if len(frame) else None
     model = " ".join(filter(None, [cell.model, cell.arm]))
-    return {"dataset": cell.dataset, "model": model, "dialogues": len(frame), **means, "unfinished": forced,
+    totals = frame[frame["rubric"].notna()].groupby("case")["rubric"]
+    again = (totals.max() - totals.min())[totals.count() > 1]
+    return {"dataset": cell.dataset, "model": model, "sample_spread": _mean(again), "dialogues": len(frame), **means, "unfinished": forced,
             **rates, "spread": spread, "_baseline": cell.baseline}  # fmt: skip
 
 

@@ -34,7 +34,7 @@ from medeval.tasks.summary import Evidence, Summary
 from medeval.types import Case, CaseIndex, CaseInfo, Failure, Key, Output, Unit
 
 Block = dict[str, Any]
-CALIBRATION = ("answer_ece", "answer_brier", "answer_auroc", "answer_aurc")
+CALIBRATION = ("answer_ece", "answer_brier", "answer_aurc")
 
 
 class QuestionAnswering(Task):

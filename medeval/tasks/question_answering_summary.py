@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medeval.datasets.questions import LETTERS
 from medeval.metrics.answers import UNSURE, risk_coverage
+from medeval.metrics.registry import get_metric
 from medeval.tasks.question_answering_answers import NONE, SEVERAL
 from medeval.tasks.summary import CellEvidence, CellScorer, Evidence, Summary
 from medeval.tasks.summary_views import build_views
@@ -27,7 +28,7 @@ _BINS = 10
 
 
 def summarize(task: QuestionAnswering, evidence: Evidence) -> Summary:
-    """Score rows, and the views."""
+    """Score rows, and the views. Groups are small: their tables leave out what is computed over all answers at once."""
     scores: Rows = []
     told: dict[str, dict[str, Rows]] = {}
     lines: dict[str, dict[str, list[Series]]] = {}
@@ -40,14 +41,16 @@ def summarize(task: QuestionAnswering, evidence: Evidence) -> Summary:
         drawn = lines.setdefault(cell.dataset, {"risk": [], "reliability": []})
         for name, series in _curves(cell).items():
             drawn[name].append(series)
-    views: list[View] = build_views(task, _told_once(scores), [], [])
+    scores = _told_once(scores)
+    told_by_group = [row for row in scores if not row["by"] or get_metric(row["metric"]).linear]
+    views: list[View] = build_views(task, told_by_group, [], [])
     for dataset, tables in told.items():
         views += _tables(task, dataset, tables) + _drawn(task, dataset, lines[dataset])
     return Summary(scores, views)
 
 
 def _told_once(scores: Sequence[Mapping[str, Any]]) -> Rows:
-    """Rows for tables: answers without a confidence are counted beside one calibration metric and not beside each."""
+    """The rows with answers that gave no confidence counted beside one calibration metric, and not beside each."""
     told: set[tuple[Any, ...]] = set()
     rows: Rows = []
     for row in scores:

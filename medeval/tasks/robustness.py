@@ -109,7 +109,7 @@ class Robustness(_Corrupted, AutomaticSegmentation):
     severities: Severities = Field(SEVERITIES, description=_SEVERITIES, json_schema_extra=staged("summarize"))
     reference_model: str | None = Field(None, description=_REFERENCE, json_schema_extra=staged("summarize"))
     draw: int = Field(0, description=_DRAW, json_schema_extra=staged("summarize"))
-    average: Literal["records", "cases"] = Field(  # type: ignore[assignment]
+    average: Literal["records", "cases"] = Field(
         "records",
         description="Estimand: over all records, or within a case first.",
         json_schema_extra=staged("summarize"),
@@ -128,7 +128,7 @@ class PromptedRobustness(_Corrupted, PromptedSegmentation):
     severities: Severities = Field(SEVERITIES, description=_SEVERITIES, json_schema_extra=staged("summarize"))
     reference_model: str | None = Field(None, description=_REFERENCE, json_schema_extra=staged("summarize"))
     draw: int = Field(0, description=_DRAW, json_schema_extra=staged("summarize"))
-    average: Literal["records", "cases"] = Field(  # type: ignore[assignment]
+    average: Literal["records", "cases"] = Field(
         "records",
         description="Estimand: over all records, or within a case first.",
         json_schema_extra=staged("summarize"),

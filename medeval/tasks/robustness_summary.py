@@ -83,7 +83,10 @@ class _Sums:
         if cases is not None:
             _, which, many = np.unique(cases.astype(str), return_inverse=True, return_counts=True)
             weights = 1.0 / many[which]
-        sums, counts = (np.bincount(codes, part, minlength=size) for part in (weights * values, weights))
+        sums, counts = (
+            np.bincount(codes, part, minlength=size).astype(np.float64)
+            for part in (weights * values, weights)
+        )
         return cls(sums, counts, len(values))
 
     def under(self, weights: Floats) -> Floats:
@@ -106,8 +109,10 @@ class _Ladder:
         frame = scorer.cell.frame
         codes = self.resamples.codes(clusters(frame["patient"].tolist(), frame["case"].tolist()))
         for metric in self.task.bound_metrics:
-            values = scorer.column(statistic_column(metric.name, "value")) if metric.linear else None
-            for prompt, members in scorer.used(metric) if values is not None else ():
+            if not metric.linear:
+                continue
+            values = scorer.column(statistic_column(metric.name, "value"))
+            for prompt, members in scorer.used(metric):
                 taken = values[members].astype(np.float64)
                 cases = scorer.column("case")[members] if self.task.average == "cases" else None
                 sums = _Sums.of(taken, codes[members], cases, len(self.resamples.clusters))

@@ -36,6 +36,15 @@ class Planter:
         groups = (("1.1", "1.2", "1.3"), ("2.1", "2.2"), ("3.1", "3.2"), ("4.1",))
         lines = [verdicts(g[::step]) for g in groups for step in (1, -1)] if self.plants else []
         return "\\n".join(["Rest.", *lines, "FINAL DIAGNOSIS: 1. Local malady"])
+
+
+class Fickle:
+    """Asks about the past in some of its samples only."""
+
+    async def ask(self, messages, *, sample=0):
+        if len(messages) < 3 and sample % 2:
+            return "Which illnesses have you had in the past? Which medicines do you take? Any operations?"
+        return "FINAL DIAGNOSIS: 1. Local malady"
 '''
 
 
@@ -154,9 +163,7 @@ def test_a_panels_bias_retest_and_failures_stand_in_the_report(folder):
     judges = [{"client": "judges.py:Judge", "score": 1}, {"client": "judges.py:Judge", "score": 0},
               {"client": "judges.py:Moody"}, {"client": "judges.py:Judge", "score": 7}]  # fmt: skip
     done = run(folder, styles("good"), True, judges=judges, judge_samples=2, min_valid=3, panel="median")
-    page = (done.path / "report.html").read_text()
-    assert "The judges of mini-cex on d" in page
-    rows = json.loads(page.split("The judges of mini-cex on d")[1].split('class="data"')[1].split(">", 1)[1].split("</script>")[0])  # fmt: skip
+    rows = csv_of(done, "The judges of mini-cex on d")
     at = rows["columns"].index
     by_name = {row[0]: row for row in rows["rows"]}
     bias = next(n for n, c in enumerate(rows["columns"]) if c == "bias" or c.startswith("bias"))
@@ -170,6 +177,31 @@ def test_a_panels_bias_retest_and_failures_stand_in_the_report(folder):
 def test_one_judge_that_rates_once_has_no_table_of_its_own(folder):
     page = (run(folder, styles("good"), True).path / "report.html").read_text()
     assert "The judges of" not in page
+
+
+def test_an_item_that_everybody_passes_is_flagged_and_one_that_goes_with_the_rest_is_told(folder):
+    done = run(folder, styles(*PROBES), True, rubric="mini-cex-llm-extended")
+    rows = {row[0]: row for row in csv_of(done, "What the items of mini-cex can tell on d")["rows"]}
+    assert rows["x3.5"][4:] == [None, "saturated: nearly all pass"]
+    assert rows["1.1"][3:] == [pytest.approx(0.25), pytest.approx(rows["1.1"][4]), ""]
+    assert rows["1.1"][4] > 0.7
+    assert rows["x3.5"][2] == 3 * len(CASES)  # the mute one can invent nothing
+
+
+def test_the_spread_of_a_cases_samples_stands_beside_the_total(folder):
+    fickle = {"adapter": "doctor.py:Fickle"}
+    done = run(folder, {"fickle": fickle, **styles("good")}, True, samples=3)
+    table = csv_of(done, "mini-cex on d</h3>")
+    at = table["columns"].index("samples")
+    spread = {row[0]: row[at] for row in table["rows"]}
+    assert spread["good"] == 0
+    assert spread["fickle"] > 0
+
+
+def csv_of(done, title):
+    """The data behind the table under this title."""
+    page = (done.path / "report.html").read_text().split(title)[1]
+    return json.loads(page.split('class="data"')[1].split(">", 1)[1].split("</script>")[0])
 
 
 # -- length ------------------------------------------------------------------------------------------------------

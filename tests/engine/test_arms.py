@@ -14,7 +14,9 @@ def shifts(small, **by_arm):
 
 
 def prepared(run):
-    return {path.name: json.loads((path / "mean.json").read_text()) for path in (run.path / "artifacts").iterdir()}
+    return {
+        path.name: json.loads((path / "mean.json").read_text()) for path in (run.path / "artifacts").iterdir()
+    }
 
 
 def test_only_an_arm_that_says_so_is_given_labels(small):
@@ -27,7 +29,9 @@ def test_only_an_arm_that_says_so_is_given_labels(small):
 def test_the_report_names_the_arms_that_read_labels(small):
     run = small.run(shifts(small, plain=0.0, ceiling=-1.0), report=True)
     text = (run.path / "report.html").read_text()
-    assert "These arms read labels of the data that they train on; the others are given none: ceiling." in text
+    assert (
+        "These arms read labels of the data that they train on; the others are given none: ceiling." in text
+    )
 
 
 def test_a_new_arm_costs_its_own_work_alone(small):

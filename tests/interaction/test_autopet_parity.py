@@ -30,7 +30,9 @@ def given(arrays, name, **options):
     return click_pairs(arrays[f"{name}__label"] > 0, pet, budget, **options)
 
 
-@pytest.mark.parametrize("name", [name for name, case in DATA["cases"].items() if "error" not in case["clicks"]])
+@pytest.mark.parametrize(
+    "name", [name for name, case in DATA["cases"].items() if "error" not in case["clicks"]]
+)
 def test_clicks_are_the_challenges(arrays, name):
     pairs, expected = given(arrays, name), DATA["cases"][name]["clicks"]
     assert pairs.inside.tolist() == expected["tumor"]
@@ -56,7 +58,9 @@ def test_the_rule_of_lesion_clicks_alone_gives_them_in_order(arrays):
     label = arrays["two_lesions__label"] > 0
     clicked = np.empty((0, 3), int)
     for expected in DATA["cases"]["two_lesions"]["clicks"]["tumor"]:
-        state = Round(label, label, clicked, (1.0, 1.0, 1.0))  # the mask is right: the clicks come all the same
+        state = Round(
+            label, label, clicked, (1.0, 1.0, 1.0)
+        )  # the mask is right: the clicks come all the same
         click = next_correction(state, "autopet", rng("unused")).points
         assert click.tolist() == [expected]
         clicked = np.vstack([clicked, click])

@@ -26,7 +26,7 @@ def task(*lines: str) -> str:
 CASES = {
     "unknown outer key": (
         f"sed: 3\n{HEAD}{MODELS}{TASKS}",
-        "suite.yaml:1: sed: unknown option 'sed'; did you mean 'seed'? known: datasets, llm, models, name, save_predictions, seed, seeds, tasks",
+        "suite.yaml:1: sed: unknown option 'sed'; did you mean 'seed'? known: datasets, llm, models, name, primary, require, save_predictions, seed, seeds, tasks",
     ),
     "missing section": (
         HEAD + MODELS,

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medeval.tasks.challenges import cvpr25_figures, cvpr25_nsd
+from medeval.metrics.clicks import area_under_clicks
+from medeval.tasks.challenges import autopet_figures, cvpr25_figures, cvpr25_nsd
 from medeval.tasks.context import Context
 from medeval.tasks.prompted_segmentation import PromptedSegmentation
 from medeval.types import Case, Grid, Image, LabelMap, Output, Segmentation
@@ -89,7 +90,9 @@ def test_scores_and_areas_are_the_challenges(name, arrays):
     _, _, records = session(name, arrays)
     rounds = sorted({record.key.round for record in records})
     dsc, nsd = (
-        np.array([np.mean([r.values[m].statistic["value"] for r in records if r.key.round == n]) for n in rounds])
+        np.array(
+            [np.mean([r.values[m].statistic["value"] for r in records if r.key.round == n]) for n in rounds]
+        )
         for m in ("dice", "nsd@2mm")
     )
     expected = SESSIONS[name]["expected"]
@@ -102,13 +105,25 @@ def test_scores_and_areas_are_the_challenges(name, arrays):
         assert other == pytest.approx(expected[f"NSD_{step}"], rel=1e-9)
 
 
-@pytest.mark.parametrize("curve", CLICKS["auc"], ids=lambda curve: str(curve["final"]))
+@pytest.mark.parametrize(
+    "curve", [c for c in CLICKS["auc"] if "six_steps" in c], ids=lambda c: str(c["final"])
+)
 def test_the_area_is_over_the_click_rounds_and_not_divided(curve):
     steps = [float(value) for value in curve["six_steps"]]
-    figures = cvpr25_figures(steps, [0.0] * 6)
+    figures = cvpr25_figures(steps, steps)
     assert figures["DSC_AUC"] == pytest.approx(float(curve["cvpr25_auc_last5"]), rel=1e-9)
     assert figures["DSC_AUC"] / 4 == pytest.approx(float(curve["cvpr25_auc_normalised"]), rel=1e-9)
-    assert figures["NSD_AUC"] == 0.0 if max(steps) <= 0.2 else True
+    assert area_under_clicks(steps) == pytest.approx(float(curve["all_steps_normalised"]), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "curve", [c for c in CLICKS["auc"] if "eleven_steps" in c], ids=lambda c: str(c["final"])
+)
+def test_autopets_area_is_over_all_steps(curve):
+    figures = autopet_figures({"dice": curve["eleven_steps"]})
+    assert figures["dice_auc"] == pytest.approx(float(curve["autopet_auc"]), rel=1e-9)
+    assert figures["dice_final"] == curve["final"]
+    assert area_under_clicks(curve["eleven_steps"]) == pytest.approx(float(curve["normalised"]), rel=1e-9)
 
 
 def test_nsd_of_a_hopeless_case_is_none():

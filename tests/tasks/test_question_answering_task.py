@@ -178,7 +178,8 @@ def test_stated_confidences_are_measured_as_calibration(tmp_path):
     sure, right = np.array([0.55] * 4 + [0.8] * 3), np.array([1, 0, 0, 0, 1, 0, 0])
     assert score(done, "answer_ece")["value"] == pytest.approx(expected_calibration_error(sure, right, 15))
     assert score(done, "answer_brier")["value"] == pytest.approx(np.mean((sure - right) ** 2))
-    assert score(done, "answer_brier")["undefined"] == {"no confidence given": 1}
+    told = [score(done, name)["undefined"] for name in ("answer_ece", "answer_brier", "answer_aurc")]
+    assert told == [{"no confidence given": 1}, {}, {}]
     assert score(done, "answer_aurc")["value"] == pytest.approx(risk_coverage(sure, right)[1].mean())
     assert "Selective answering" in (done.path / "report.html").read_text()
     assert {r["confidence"] for r in records(done)} == {0.55, 0.8, None}

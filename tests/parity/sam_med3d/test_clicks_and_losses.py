@@ -75,11 +75,13 @@ def test_loss():
     assert float(loss) == pytest.approx(float(fixture["loss"]), rel=1e-6)
 
 
-@pytest.mark.parametrize("label", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "label", [1, 2, 3, 4, 5, 6]
+)  # 4: predicted empty, 5: reference empty, 6: both (NaN is meant)
 def test_dice_and_surface_dice_of_the_official_script(label):
     fixture = arrays("metrics")
     at = fixture["classes"].tolist().index(label)
     spacing = tuple(fixture["spacing"])
     found = compare_masks(fixture["pred"] == label, fixture["gt"] == label, spacing, ["dice", "nsd@1mm"])
-    assert found["dice"] == pytest.approx(fixture["dsc"][at], abs=1e-6)
-    assert found["nsd@1mm"] == pytest.approx(fixture["nsd_1mm"][at], abs=1e-6)
+    assert found["dice"] == pytest.approx(fixture["dsc"][at], abs=1e-6, nan_ok=True)
+    assert found["nsd@1mm"] == pytest.approx(fixture["nsd_1mm"][at], abs=1e-6, nan_ok=True)
