@@ -1,7 +1,7 @@
 """The command line: thin. Every command is one call into the library, imported when the command runs.
 
-Exit codes: 0 fine; 1 it ran, but some cases failed; 2 the user's input is wrong (a message, never a traceback);
-130 interrupted.
+Exit codes: 0 fine; 1 it ran, but some cases failed; 2 the user's input is wrong (a message, never a traceback); 3 stopped
+because a budget is spent or a chat model can be asked no more (the same command goes on); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medeval import cli_dataset
+from medeval import cli_cache, cli_check, cli_dataset, cli_decisions, cli_judges
 
 app = typer.Typer(
     name="medeval",
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_dataset.app, name="dataset")
+app.add_typer(cli_cache.app, name="cache")
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no table.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; default runs/NAME.")]
@@ -57,6 +58,9 @@ def run(
         bool, typer.Option("--save-predictions", help="Also write masks as NIfTI or PNG under artifacts/.")
     ] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
+    score_now: Annotated[
+        bool, typer.Option("--score/--no-score", help="Ask the models alone; `medeval score` measures later.")
+    ] = True,
     quiet: Quiet = False,
 ) -> None:
     """Run a suite, or continue or grow the run that is in the folder."""
@@ -67,7 +71,9 @@ def run(
     if dry_run:
         _echo(api.describe(loaded, parsed))
         return
-    options = api.RunOptions(workers, parsed, retry_errors, fail_fast, keep, save_predictions, report)
+    options = api.RunOptions(
+        workers, parsed, retry_errors, fail_fast, keep, save_predictions, report, score_now
+    )
     folder = out or Path("runs") / loaded.name
     with _stoppable(folder):
         done = api.run(loaded, folder, options=options, progress=_progress(quiet))
@@ -166,7 +172,10 @@ def init(
 @app.command("list")
 def list_(
     what: Annotated[
-        str, typer.Argument(help="adapters, datasets, tasks, metrics, click-rules, suites or all.")
+        str,
+        typer.Argument(
+            help="adapters, datasets, tasks, clients, adaptations, metrics, click-rules, suites or all."
+        ),
     ] = "all",
 ) -> None:
     """List what a suite can name."""
@@ -246,6 +255,13 @@ def version() -> None:
     from medeval import api
 
     typer.echo(api.package_version())
+
+
+for _command in (
+    cli_decisions.compare, cli_decisions.table, cli_decisions.subgroups, cli_decisions.plan, cli_decisions.verify,
+    cli_decisions.export, cli_judges.agreement, cli_judges.annotate, cli_check.check, cli_check.new,
+):  # fmt: skip
+    app.command()(_command)
 
 
 def main() -> None:

@@ -96,7 +96,8 @@ class Slicewise:
         self.model = build(resolve("medeval.adapters", model), given)
         _check_model(self.model, model)
         inner = getattr(self.model, "takes", None) or Capabilities()
-        self.takes = Capabilities(inner.prompts, frozenset({3}))  # type: ignore[misc]  # narrows the class's
+        sliced = {"boxes"} if "box" in inner.prompts else set()
+        self.takes = Capabilities(inner.prompts | sliced, frozenset({3}))  # type: ignore[misc]  # narrows the class's
         self.baseline = bool(getattr(self.model, "baseline", False))  # type: ignore[misc]
         self.axis = axis
         self.prompts = prompts

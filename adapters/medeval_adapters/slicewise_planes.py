@@ -68,7 +68,8 @@ class Planes:
         volume[tuple(at)] = picture[::-1, ::-1].T
 
     def slices_of(self, prompt: Prompt) -> dict[int, Prompt]:
-        """The 2D prompt of every slice that the prompt says something about: its points, its part of the box, its mask.
+        """The 2D prompt of every slice that the prompt says something about: its points, its part of the
+        box or its own of the ``boxes``, its mask.
 
         Logits are left out. A point outside the volume stays outside, for the 2D model's adapter to refuse.
         """
@@ -79,12 +80,14 @@ class Planes:
             found[int(index)] = Prompt(
                 prompt.structure, points=self._points(points[here]), labels=labels[here]
             )
-        if prompt.box is not None:
-            start, stop = (int(edge) for edge in np.asarray(prompt.box)[:, self.axis])
+        boxes = [
+            *(() if prompt.box is None else (prompt.box,)),
+            *(() if prompt.boxes is None else prompt.boxes),
+        ]
+        for box in map(np.asarray, boxes):
+            start, stop = (int(edge) for edge in box[:, self.axis])
             for index in range(max(0, start), min(self.count, stop)):
-                found[index] = replace(
-                    found.get(index, Prompt(prompt.structure)), box=self._box(np.asarray(prompt.box))
-                )
+                found[index] = replace(found.get(index, Prompt(prompt.structure)), box=self._box(box))
         if prompt.mask is not None:
             mask = np.asarray(prompt.mask, dtype=bool)
             others = tuple(axis for axis in range(3) if axis != self.axis)

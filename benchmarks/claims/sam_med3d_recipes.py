@@ -47,6 +47,10 @@ class SliceClicks(VolumeClicks):
         """row, column -> x, y."""
         return voxels.flip(-1).float()
 
+    def opening(self, masks: Tensor) -> Tensor | None:
+        """A first click comes without a mask, as the ``sam`` adapter asks."""
+        return None
+
 
 class TrainVolumes(TrainSAMMed3D):
     """SAM-Med3D's training on whole phantoms, which are as large as the network's cube."""

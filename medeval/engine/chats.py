@@ -10,7 +10,8 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -81,7 +82,15 @@ class Chats:
 
     def dialogue(self, name: str) -> AbstractContextManager[Any]:
         """While inside, calls of this task of the loop are charged to one dialogue's budget and clock."""
-        return self.harness.dialogue(name)
+        return self.harness.dialogue(name) if self._asks else nullcontext()
+
+    @cached_property
+    def _asks(self) -> bool:
+        """True when the suite names a chat model."""
+        tasks = (client_blocks(task.model_dump(mode="json")) for task in self._suite.tasks)
+        return any(spec.chat for spec in self._suite.model_specs.values()) or any(
+            any(True for _ in t) for t in tasks
+        )
 
     def check(self, cells: Iterable[PlannedCell]) -> None:
         """Raises ``UserError`` for what can be known before the first call: a missing key, package, file or price."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medeval.engine.estimate import chat_tables
 from medeval.engine.plan import Plan, Shard
 from medeval.suite import Suite
 from medeval.types.views import Column, Table
@@ -42,7 +43,7 @@ def describe(suite: Suite, shard: Shard | None = None) -> list[Table | str]:
                 "_baseline": planned.baseline,
             }
         )
-    return [Table(f"{suite.name}: {len(rows)} cells", columns, rows), *warnings(plan)]
+    return [Table(f"{suite.name}: {len(rows)} cells", columns, rows), *chat_tables(plan), *warnings(plan)]
 
 
 def warnings(plan: Plan) -> list[str]:

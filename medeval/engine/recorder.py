@@ -89,6 +89,7 @@ class UnitRecorder:
     slots: bounds the outputs that wait to be scored, so that memory stays flat; outputs of tasks whose ``score`` is a
         coroutine wait for no slot, since judges are asked side by side and limited by their servers.
     stopped: the failure that ends the run, which no record holds.
+    measured: False where outputs are kept for later: nothing is scored, and no records are written.
     on_wait: told True before ``take`` has to wait for a slot and False after it: that time is not the model's.
     """
 
@@ -103,6 +104,7 @@ class UnitRecorder:
     keep_predictions: bool = True
     on_wait: Callable[[bool], None] = lambda waits: None
     chats: Chats | None = None
+    measured: bool = True
     stopped: CaseFailure | None = None
     begin: float = field(default_factory=time.perf_counter)
     rows: Rows = field(init=False)
@@ -172,7 +174,8 @@ class UnitRecorder:
             self._write_predictions(taken, made_under)
         if self.stopped is not None:
             return None
-        self._write_records(rows, made_under)
+        if self.measured:
+            self._write_records(rows, made_under)
         failures = [row for row in rows if Status(row["status"]).failed]
         errors = tuple(dict.fromkeys(f"{row['case']}: {row['error']}" for row in failures))[:3]
         counts = dict(sorted(Counter(row["status"] for row in failures).items()))
@@ -232,7 +235,7 @@ class UnitRecorder:
         begin = time.perf_counter()
         packed, failure = self._packed(output)
         scored: Any = ()
-        if failure is None:
+        if failure is None and self.measured:
             try:
                 scored = self.planned.cell.task.score(case, output, self.context)
                 scored = asyncio.run(_awaited(scored)) if inspect.isawaitable(scored) else scored
@@ -245,7 +248,7 @@ class UnitRecorder:
         begin = time.perf_counter()
         packed, failure = self._packed(output)
         scored: Any = ()
-        if failure is None:
+        if failure is None and self.measured:
             try:
                 scored = await self.planned.cell.task.score(case, output, self.context)  # type: ignore[misc]
             except Exception as error:
@@ -276,7 +279,7 @@ class UnitRecorder:
         failure: CaseFailure | None, begin: float,
     ) -> _Taken:  # fmt: skip
         rows: list[Row] = []
-        if failure is None:
+        if failure is None and self.measured:
             try:
                 found = {item.key: item for item in scored}
                 rows = [self.rows.scored(output, case, key, found.get(key)) for key in keys]

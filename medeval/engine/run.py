@@ -38,7 +38,8 @@ class RunOptions:
     """How a run is executed; none of it changes its numbers.
 
     workers: processes that predict; 1 = this process. shard: which part of the units. retry_errors: do units again whose
-    failure was nobody's model's. fail_fast: stop at the first failure. report: write report.html at the end.
+    failure was nobody's model's. fail_fast: stop at the first failure. report: write report.html at the end. score: False
+    asks the models alone and keeps what they said, for ``score`` to measure later.
     """
 
     workers: int = 1
@@ -48,6 +49,11 @@ class RunOptions:
     keep_predictions: bool = True
     save_predictions: bool = False
     report: bool = True
+    score: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.score and not self.keep_predictions:
+            raise UserError("--no-score with --no-keep-predictions would leave nothing; drop one of them")
 
 
 class FailFast(UserError):
@@ -136,7 +142,7 @@ class _Runner:
         self._options = options
         self._progress = progress
         self._score_only = score_only
-        self._settings = Settings(keep_predictions=options.keep_predictions)
+        self._settings = Settings(keep_predictions=options.keep_predictions, score=options.score)
         self._chats = Chats(plan.suite, folder.path / CHATS)
         progress.status = self._chats.line
         self._stopped: RunStopped | None = None
@@ -151,6 +157,8 @@ class _Runner:
         ]
         if self._score_only:
             self._check_kept(work)
+        if not self._options.score:
+            work = [(n, planned, [job for job in jobs if job.work == "predict"]) for n, planned, jobs in work]
         self._chats.check(planned for _, planned, jobs in work if jobs)
         for dataset, data in self._plan.datasets.items():
             self._folder.write_cases(dataset, list(data.index), self._plan.fingerprints[dataset])

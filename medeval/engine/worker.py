@@ -53,12 +53,14 @@ class Settings:
     """How work is done; none of it changes what comes out.
 
     score_threads: scoring threads. read_ahead: cases read before they are needed. open_units: dialogues in flight.
+    score: False keeps outputs and measures nothing.
     """
 
     score_threads: int = max(1, os.cpu_count() or 1)
     read_ahead: int = 2
     open_units: int = 32
     keep_predictions: bool = True
+    score: bool = True
 
 
 class Worker:
@@ -161,7 +163,8 @@ class Worker:
         """What collects the unit's events."""
         recorder = UnitRecorder(
             self.planned, job.unit, self.folder, context, self.scorers, self._slots,
-            self.plan.case_fingerprints(job.unit), job.work, self.settings.keep_predictions, chats=self.chats,
+            self.plan.case_fingerprints(job.unit), job.work, self.settings.keep_predictions,
+            chats=self.chats, measured=self.settings.score,
         )  # fmt: skip
         if on_event is not None:
             recorder.on_wait = lambda waits: on_event("paused" if waits else "resumed", job.unit)

@@ -89,9 +89,7 @@ def next_correction(state: Round, rule: str, rng: np.random.Generator) -> Given 
         return _RULES[rule](state, rng)
     if rule not in click_rules():
         raise PromptError(f"click rule {rule!r} is not known; {nearest(rule, correction_rules())}")
-    click = next_click(
-        state.prediction, state.truth, state.clicked, rule, rng, state.spacing, state.ignored
-    )
+    click = next_click(state.prediction, state.truth, state.clicked, rule, rng, state.spacing, state.ignored)
     return None if click is None else Given.clicked([click.point], [click.label], state.slice_axis)
 
 

@@ -27,7 +27,11 @@ from medeval.interaction.slices import (
     random_points,
 )
 
-DISTANCE, STRETCH, FALLBACK = 2, 0.6, 3  # voxels of dilation, share of the contour, points where no scribble is possible
+DISTANCE, STRETCH, FALLBACK = (
+    2,
+    0.6,
+    3,
+)  # voxels of dilation, share of the contour, points where no scribble is possible
 Pick = Callable[[int], int]
 
 
@@ -75,9 +79,7 @@ def scribble_on(
     return np.argwhere(_largest_first(drawn)), path
 
 
-def negative_points(
-    state: Round, draw: Draw, pick: Pick
-) -> tuple[Points, Effort]:
+def negative_points(state: Round, draw: Draw, pick: Pick) -> tuple[Points, Effort]:
     """(n, ndim) background voxels on a scribble over what is extra, and what drawing it costs."""
     extra = state.prediction & ~state.truth
     across, index = worst_plane(extra, state.slice_axis)

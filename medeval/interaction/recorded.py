@@ -63,7 +63,9 @@ class RecordedRound:
         for box in () if self.boxes is None else self.boxes:
             total += Effort(boxes=1, slices=planes(box[:1], slice_axis))
         for stroke in self.strokes:
-            total += Effort(lines=1, slices=planes(stroke.path, slice_axis), mm=path_length(stroke.path, spacing))
+            total += Effort(
+                lines=1, slices=planes(stroke.path, slice_axis), mm=path_length(stroke.path, spacing)
+            )
         return total
 
     def outside(self, shape: tuple[int, ...]) -> str:
@@ -131,7 +133,9 @@ def _ordered(
     path: Path, key: tuple[str, str], name: str, rounds: Mapping[int, RecordedRound]
 ) -> tuple[RecordedRound, ...]:
     if sorted(rounds) != list(range(1, len(rounds) + 1)):
-        raise DatasetError(f"{path}: {key[0]} / {key[1]} / {name!r} has rounds {sorted(rounds)}; 1, 2, ... are expected")
+        raise DatasetError(
+            f"{path}: {key[0]} / {key[1]} / {name!r} has rounds {sorted(rounds)}; 1, 2, ... are expected"
+        )
     return tuple(rounds[number] for number in sorted(rounds))
 
 
@@ -188,5 +192,7 @@ def _integers(key: str, value: Any, ndim: int) -> NDArray[np.int64] | None:
         return None
     array = np.asarray(value)
     if array.ndim != ndim or array.dtype.kind not in "iu":
-        raise ValueError(f"{key} is {value!r:.80}; {'lists' if ndim == 2 else 'boxes'} of whole numbers are expected")
+        raise ValueError(
+            f"{key} is {value!r:.80}; {'lists' if ndim == 2 else 'boxes'} of whole numbers are expected"
+        )
     return array.astype(np.int64)

@@ -58,7 +58,8 @@ def nearest_pixel(piece: NDArray[np.bool_], place: NDArray[np.float64]) -> Point
     from scipy.spatial import cKDTree
 
     inside = np.argwhere(piece)
-    found: Points = inside[cKDTree(inside).query([place], k=1)[1][0]]
+    _, nearest = cKDTree(inside).query(place[None], k=1)
+    found: Points = inside[int(np.asarray(nearest)[0])]
     return found
 
 
@@ -114,9 +115,7 @@ def interpolated_boxes(boxes: Points, axis: int = -1) -> Points:
     """(m, 2, ndim) one box a slice from the first to the last, corners linear between the given ones and rounded."""
     stops = boxes[:, 1].copy()
     stops[:, axis] -= 1  # the slice itself, as in the starts
-    corners = np.stack(
-        [interpolated_points(boxes[:, 0], axis), interpolated_points(stops, axis)], axis=1
-    )
+    corners = np.stack([interpolated_points(boxes[:, 0], axis), interpolated_points(stops, axis)], axis=1)
     corners[:, 1, axis] += 1
     return corners
 
@@ -148,7 +147,9 @@ def random_points_per_slice(mask: NDArray[np.bool_], n: int, draw: Draw, axis: i
 def random_points(mask: NDArray[np.bool_], n: int, draw: Draw) -> Points:
     """(min(n, voxels), ndim) distinct voxels of the structure, uniformly drawn, in drawn order."""
     inside = np.argwhere(mask)
-    return np.asarray(inside[draw.choice(len(inside), size=min(n, len(inside)), replace=False)], dtype=np.int64)
+    return np.asarray(
+        inside[draw.choice(len(inside), size=min(n, len(inside)), replace=False)], dtype=np.int64
+    )
 
 
 def alternating_points_per_slice(
@@ -159,7 +160,8 @@ def alternating_points_per_slice(
     The ring lies between 2 and 5 pixels from the structure, within the slice. All on the structure come first.
     """
     moved = np.moveaxis(mask, axis, 0)
-    inside, outside = [], []
+    inside: list[Points] = []
+    outside: list[Points] = []
     for z in held_slices(mask, axis):
         near = ndimage.binary_dilation(moved[z], disk(2))
         ring = ndimage.binary_dilation(near, disk(3)) & ~near

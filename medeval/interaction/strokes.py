@@ -25,7 +25,7 @@ def recist_line(mask: NDArray[np.bool_], spacing: Sequence[float], axis: int = -
     """
     plane, place = _plane(mask, axis)
     edges = np.asarray(_in_plane(spacing, mask.ndim, axis))
-    border = np.argwhere(plane & ~ndimage.binary_erosion(plane, np.ones((3, 3))))
+    border = np.argwhere(plane & ~ndimage.binary_erosion(plane, np.ones((3, 3), dtype=bool)))
     border = _hull(border)
     places = border * edges
     squared = ((places[:, None] - places[None]) ** 2).sum(axis=2)

@@ -55,7 +55,7 @@ class ClicksToTarget(Metric):
 
     pair: ClassVar[type] = ClickCurve
     statistic: ClassVar[Mapping[str, str]] = {"value": "double", "reached": "int64", "limit": "int64"}
-    direction: ClassVar = "lower"
+    direction: ClassVar[Literal["higher", "lower"]] = "lower"
     range = (0.0, float("inf"))
     unit = "clicks"
     empties = "no click made: undefined; more than half never there: no median"
@@ -96,7 +96,7 @@ class ClicksToTarget(Metric):
 class ShareReached(ClicksToTarget):
     """1 - S(limit)."""
 
-    direction: ClassVar = "higher"
+    direction: ClassVar[Literal["higher", "lower"]] = "higher"
     range = (0.0, 1.0)
     unit = ""
     read: Read = "reached"

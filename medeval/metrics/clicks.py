@@ -259,7 +259,11 @@ def _parse_cost(name: str) -> CostMetric | None:
     metric.budget = number(name, parts.argument, "cost")
     if metric.budget <= 0:
         raise MetricError(f"metric {name!r}: the budget must be above 0")
-    words = "area under score against cost, steps, divided by the budget of {}" if metric.area else "score that a cost of {} buys"
+    words = (
+        "area under score against cost, steps, divided by the budget of {}"
+        if metric.area
+        else "score that a cost of {} buys"
+    )
     metric.definition = words.format(plain(metric.budget))
     return metric
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from medeval.types.seeds import digest, rng
+from medeval.types.seeds import digest
 
 _SEPARATOR = "\x1f"  # between dataset and patient: a control character that no id of the field holds
 _UNKNOWN = "\x1fcase\x1f"  # marks a cluster that is one case whose patient is not known
@@ -42,7 +42,7 @@ class _Stratum:
     """The patients of one dataset and their draws."""
 
     def __init__(self, dataset: str, patients: tuple[str, ...], seed: int) -> None:
-        self.dataset, self.patients, self.seed = dataset, patients, seed
+        self.dataset, self.patients, self._seed = dataset, patients, seed
         self._identity = digest(*patients)
         self._kept: dict[int, NDArray[np.uint8]] = {}
 
@@ -51,13 +51,25 @@ class _Stratum:
         if number in self._kept:
             return self._kept[number]
         size = len(self.patients)
-        generator = rng(self.seed, "bootstrap", self.dataset, self._identity, number)
+        seed = int(digest(self._seed, "bootstrap", self.dataset, self._identity, number)[:32], 16)
+        generator = np.random.Generator(np.random.SFC64(seed))
         counts = np.empty((_BLOCK, size), dtype=np.uint8)
-        for row in counts:
-            row[:] = np.bincount(generator.integers(0, size, size=size, dtype=np.int32), minlength=size)
+        for row, drawn in zip(counts, _positions(generator, _BLOCK, size), strict=True):
+            row[:] = np.bincount(drawn, minlength=size)
         if (len(self._kept) + 1) * counts.nbytes <= _KEPT_BYTES:
             self._kept[number] = counts
         return counts
+
+
+def _positions(generator: np.random.Generator, rows: int, size: int) -> NDArray[np.int64]:
+    """(rows, size) uniform positions below ``size``: 32 random bits times the size, whose bias is below size / 2**32.
+
+    Twice as fast as ``integers(size)``, and drawing is most of a bootstrap's time.
+    """
+    bits = generator.integers(0, 2**64, size=(rows, (size + 1) // 2), dtype=np.uint64).view(np.uint32)[
+        :, :size
+    ]
+    return ((bits.astype(np.uint64) * np.uint64(size)) >> np.uint64(32)).view(np.int64)
 
 
 class Resamples:

@@ -46,6 +46,6 @@ def anatomy(structure: str) -> str | None:
 
 
 def seen(structure: str) -> str | None:
-    """"unseen" for what SAM-Med3D calls so, "seen" for the other groups; None where no group lists the structure."""
+    """ "unseen" for what SAM-Med3D calls so, "seen" for the other groups; None where no group lists the structure."""
     group = anatomy(structure)
     return None if group is None else "unseen" if group in (_UNSEEN_ORGAN, _UNSEEN_LESION) else "seen"

@@ -98,7 +98,10 @@ def _kept(value: Any, blobs: list[bytes]) -> Any:
     device = ""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
-        device, value = str(value.device), value.detach().cpu().numpy()  # TypeError for bfloat16: NumPy has none
+        device, value = (
+            str(value.device),
+            value.detach().cpu().numpy(),
+        )  # TypeError for bfloat16: NumPy has none
     if isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject:
         array = np.ascontiguousarray(value)
         blobs.append(array.tobytes())

@@ -48,6 +48,21 @@ class Scored:
     status: Status | None = None
 
 
+@dataclass(frozen=True)
+class ChatPlan:
+    """Calls that one case will cost at one chat model, at most, for ``--dry-run``.
+
+    block: the client block of a task's option, None for the model under test. input_tokens, output_tokens: of all its calls
+    together, None where the task cannot tell.
+    """
+
+    role: str
+    block: Mapping[str, Any] | None
+    calls: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
 class Task(BaseModel, ABC):
     """A task *is* its configuration: its fields are the YAML keys of a suite's ``tasks:`` entry.
 
@@ -195,6 +210,10 @@ class Task(BaseModel, ABC):
     def calls(self, model: Any, info: CaseInfo, structures: int) -> int:
         """Model calls that one case will cost, for ``--dry-run``; structures is a guess where not known."""
         return 1
+
+    def chat_plan(self, info: CaseInfo) -> Sequence[ChatPlan]:
+        """What one case will cost at chat models; without it ``calls`` of the model under test are all that is told."""
+        return ()
 
     # -- preparation --------------------------------------------------------------------------------------------
 

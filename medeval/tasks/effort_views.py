@@ -28,7 +28,9 @@ def effort_points(scorer: CellScorer, weights: Mapping[str, float]) -> list[dict
     single = [row | {"round": 1} for row in scorer.plain_scores()]
     several = {(row["prompt"], row["metric"]) for row in scorer.curves()}
     rows = [*scorer.curves(), *(row for row in single if (row["prompt"], row["metric"]) not in several)]
-    return [{**row, **mean[row["prompt"], row["round"]]} for row in rows if (row["prompt"], row["round"]) in mean]
+    return [
+        {**row, **mean[row["prompt"], row["round"]]} for row in rows if (row["prompt"], row["round"]) in mean
+    ]
 
 
 def _mean_efforts(scorer: CellScorer, weights: Mapping[str, float]) -> Any:
@@ -86,7 +88,8 @@ def _longest(points: Sequence[Row]) -> list[Row]:
     by_prompt: dict[str, list[Row]] = {}
     for row in points:
         by_prompt.setdefault(row["prompt"], []).append(row)
-    return sorted(max(by_prompt.values(), key=len), key=lambda row: row["round"])
+    longest = max(by_prompt.values(), key=lambda rows: len(rows))
+    return sorted(longest, key=lambda row: int(row["round"]))
 
 
 def _series(key: tuple, points: Sequence[Row]) -> Series:
@@ -121,7 +124,9 @@ def _table(task: str, dataset: str, rows: Sequence[Row], note: str) -> Table:
         }
         for row in last.values()
     ]  # fmt: skip
-    return Table(f"Effort of {task} on {dataset}, mean of a session", columns, lines, f"{note}; after the last round")
+    return Table(
+        f"Effort of {task} on {dataset}, mean of a session", columns, lines, f"{note}; after the last round"
+    )
 
 
 def _mean(values: Any) -> float | None:

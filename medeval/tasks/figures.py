@@ -20,7 +20,11 @@ _CVPR25 = {
     "DSC_Final": "after the last click; mean over a case's structures first",
     "NSD_Final": "after the last click; 0 where the case's mean DSC is at most 0.2",
 }
-_AUTOPET = {"dice": ("dice", "higher", ""), "fpv": ("fpv_ml", "lower", "ml"), "fnv": ("fnv_ml", "lower", "ml")}
+_AUTOPET = {
+    "dice": ("dice", "higher", ""),
+    "fpv": ("fpv_ml", "lower", "ml"),
+    "fnv": ("fnv_ml", "lower", "ml"),
+}
 
 
 def challenge_scores(
@@ -28,7 +32,7 @@ def challenge_scores(
 ) -> list[dict[str, Any]]:
     """The challenge's figures of every setting with several clicks. Cases with a missing round are left out and counted."""
     several = {setting.label: setting for setting in settings if setting.corrections > 1}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for prompt, members in scorer.by_prompt(np.arange(len(scorer.column("round")))):
         if prompt in several:
             make = _cvpr25 if challenge == "cvpr25" else _autopet
@@ -105,9 +109,13 @@ def absent_scores(scorer: CellScorer) -> list[dict[str, Any]]:
         for name, values in kinds:
             if values:
                 empty = [(member, float(voxels == 0)) for member, voxels in values]
-                rows.append(figure_row(scorer, Figure(name, "share of masks without a voxel"), prompt, ABSENT, empty))
+                rows.append(
+                    figure_row(scorer, Figure(name, "share of masks without a voxel"), prompt, ABSENT, empty)
+                )
         if last:
-            figure = Figure("voxels left, last round", "mean number of voxels of the last mask", "lower", "voxels")
+            figure = Figure(
+                "voxels left, last round", "mean number of voxels of the last mask", "lower", "voxels"
+            )
             kept = [(member, voxels) for member, voxels in last if voxels == voxels]
             rows.append(figure_row(scorer, figure, prompt, ABSENT, kept))
     return rows

@@ -36,9 +36,7 @@ class InteractionViews(PromptingOptions):
         from medeval.tasks.repetition import repetition_scores
         from medeval.tasks.sessions import session_scores
 
-        rows = session_scores(
-            scorer, self.settings, self.session_metrics, self.session_curve, self.full_cost
-        )
+        rows = session_scores(scorer, self.settings, self.session_metrics, self.session_curve, self.full_cost)
         if self.figures is not None:
             rows += challenge_scores(scorer, self.figures, self.settings)
         if self.absent == "scored":

@@ -30,8 +30,9 @@ from medeval.dialogue.rubric import CriteriaRubric, ItemRubric, load_rubric
 from medeval.dialogue.turns import Dialogue
 from medeval.llm.replies import Reply
 from medeval.metrics.rubric import RubricScore
-from medeval.tasks.base import Scored, Task, ask_source, staged
+from medeval.tasks.base import ChatPlan, Scored, Task, ask_source, staged
 from medeval.tasks.context import Context
+from medeval.tasks.mini_cex_plan import plans
 from medeval.tasks.mini_cex_records import COLUMNS, TOP_1, TOP_3, TOTAL, records_of, worst_of
 from medeval.tasks.mini_cex_summary import summarize
 from medeval.tasks.summary import Evidence, Summary
@@ -193,6 +194,10 @@ class MiniCex(Task):
         """Doctor turns at most."""
         return self.samples * self.max_turns
 
+    def chat_plan(self, info: CaseInfo) -> Sequence[ChatPlan]:
+        """Doctor, patient, measurement agent and judges, at most."""
+        return tuple(plans(self))
+
     # -- execution ----------------------------------------------------------------------------------------------
 
     async def predict(
@@ -212,7 +217,8 @@ class MiniCex(Task):
     async def _held(self, model: Any, case: Case, sample: int, context: Context) -> Output | Failure:
         key = Key("*", sample=sample)
         try:
-            dialogue = await self._talk(model, case, sample, context)
+            with context.dialogue(f"{case.id}/{sample}"):
+                dialogue = await self._talk(model, case, sample, context)
         except CaseFailure as error:
             if getattr(error, "stops_run", False):
                 raise
@@ -233,7 +239,8 @@ class MiniCex(Task):
             name=f"{case.id}/{sample}/",
             sample=sample,
         )
-        return finished([turn async for turn in turns])
+        with context.dialogue(f"{case.id}/{sample}"):
+            return finished([turn async for turn in turns])
 
     def replay(self, source: Any, cases: Iterable[Case], context: Context) -> Iterator[Output | Failure]:
         """Finished dialogues, one a sample."""

@@ -83,7 +83,7 @@ class SimulatedPatient(Task):
             try:
                 found = await asyncio.gather(*talks)
             except EvaluatorFailure as error:  # the patient is the model here
-                yield Failure(case.id, Key("*"), Status.MODEL_FAILED, str(error))
+                yield Failure(case.id, Key("*"), _status(error), str(error))
             except CaseFailure as error:
                 if getattr(error, "stops_run", False):
                     raise
@@ -146,6 +146,12 @@ class SimulatedPatient(Task):
             note = f"{len(talks[:MOST])} of {len(talks)} cases in which an answer was wrong"
             views.append(Dialogues(f"Wrong answers of {self.label}", talks[:MOST], note))
         return Summary(scores, views)
+
+
+def _status(error: EvaluatorFailure) -> Status:
+    """What a patient's failure is when the patient is under test: what the call gave, or the model's own exception."""
+    cause = error.__cause__
+    return cause.status if isinstance(cause, CaseFailure) else Status.MODEL_FAILED
 
 
 async def _answer(patient: Patient, turns: Sequence[Turn], case_id: str, context: Context) -> dict[str, Any]:

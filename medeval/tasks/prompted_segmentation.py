@@ -99,7 +99,9 @@ class PromptedSegmentation(InteractionViews, PromptingOptions):
     ) -> list[Key]:
         """All keys of these structures under these settings (default: the task's)."""
         chosen = self.settings if settings is None else settings
-        return [key for name in structures for setting in chosen for key in self._keys(case_id, name, setting)]
+        return [
+            key for name in structures for setting in chosen for key in self._keys(case_id, name, setting)
+        ]
 
     def _keys(self, case_id: str, name: str, setting: PromptSetting) -> Iterator[Key]:
         if setting.recorded:

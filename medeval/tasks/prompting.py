@@ -135,14 +135,14 @@ class Asker:
             fresh.update(self.asked.ask(prompts))
             return pack(fresh)
 
-        kept = context.step(f"{self.asked.case_id}/{session.longest.label}/{sample}/{number}", ask)
+        first = prompts[0][0]  # tells the parts of a case apart that are asked one after another
+        name = f"{self.asked.case_id}/{session.longest.label}/{sample}/{first}/{number}"
+        kept = context.step(name, ask)
         if not fresh:
             fresh = unpack(kept) if len(kept) != len(UNKEPT) else self.asked.ask(prompts)
         return fresh
 
-    def _outputs(
-        self, dialogue: Dialogue, session: Session, number: int, sample: int
-    ) -> Iterator[Output]:
+    def _outputs(self, dialogue: Dialogue, session: Session, number: int, sample: int) -> Iterator[Output]:
         columns = self._columns(dialogue)
         carried = dialogue.carried and not self.joint
         for setting in session.settings:

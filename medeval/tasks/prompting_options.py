@@ -60,10 +60,14 @@ class PromptingOptions(Task):
         "the structure's, as SAM-Med3D crops around the target.",
     )
     slice_axis: int = Field(
-        -1, ge=-3, le=2, description="The axis along which a volume's slices lie; default: inferior to superior."
+        -1,
+        ge=-3,
+        le=2,
+        description="The axis along which a volume's slices lie; default: inferior to superior.",
     )
     uptake_channel: int = Field(
-        -1, description="The image channel whose hottest background `N click pairs` clicks (autoPET: the PET)."
+        -1,
+        description="The image channel whose hottest background `N click pairs` clicks (autoPET: the PET).",
     )
     joint: bool = Field(
         False,
@@ -78,7 +82,8 @@ class PromptingOptions(Task):
         1, ge=1, le=100, description="Sessions of each random setting, each with its own draws (`sample`)."
     )
     recorded: Path | None = Field(
-        None, description="JSON Lines of what people gave, for the setting `recorded`; see docs/interaction.md."
+        None,
+        description="JSON Lines of what people gave, for the setting `recorded`; see docs/interaction.md.",
     )
     structures: tuple[str, ...] | None = Field(None, description="Only these structures; default: all.")
     decimals: int | None = Field(
@@ -165,11 +170,15 @@ class PromptingOptions(Task):
     def _recording_fits(self) -> PromptingOptions:
         asked = "recorded" in self.prompts
         if asked and self.recorded is None:
-            raise ValueError("the prompt `recorded` needs `recorded: FILE.jsonl`, the file of what people gave")
+            raise ValueError(
+                "the prompt `recorded` needs `recorded: FILE.jsonl`, the file of what people gave"
+            )
         if self.recorded is not None and not asked:
             raise ValueError("`recorded` names a file, but `prompts` does not hold `recorded`")
         if self.recorded is not None and (self.recorded.is_absolute() or self.recorded.exists()):
-            _ = self.recording  # a broken file is told before anything runs; a suite first checks the bare relative path
+            _ = (
+                self.recording
+            )  # a broken file is told before anything runs; a suite first checks the bare relative path
         return self
 
     @cached_property

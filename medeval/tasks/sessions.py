@@ -68,7 +68,9 @@ class Sessions:
         costs, last = [], 0.0
         for position in range(len(group)):
             row = {name: _number(column[position]) for name, column in columns.items()}
-            cost = cost_of({**row, "drawn_mm": 0.0 if np.isnan(row["drawn_mm"]) else row["drawn_mm"]}, self.weights)
+            cost = cost_of(
+                {**row, "drawn_mm": 0.0 if np.isnan(row["drawn_mm"]) else row["drawn_mm"]}, self.weights
+            )
             last = last + self.weights.get("click", 0.0) if np.isnan(cost) else float(cost)
             costs.append(last)
         return costs
@@ -164,7 +166,12 @@ def figure_row(
     statistics = {"value": np.array([value for _, value in values], dtype=np.float64)}
     row = scorer.metric_row(figure, prompt, "", {}, scorer.estimate(figure, members, statistics, "records"))
     told: dict[str, Any] = {"failed": {}, "failed_cases": 0, "undefined": {}, "missing": 0, "not_covered": 0}
-    return row | told | {"records": len(values), "bounds": None, "absent": 0, "curve": about, "about": about} | dict(counts or {})
+    return (
+        row
+        | told
+        | {"records": len(values), "bounds": None, "absent": 0, "curve": about, "about": about}
+        | dict(counts or {})
+    )
 
 
 def _number(value: Any) -> float:

@@ -22,6 +22,9 @@ from medeval.types import Case, CaseFailure, DataError, Failure, Image, Infrastr
 if TYPE_CHECKING:
     from medeval.tasks.prompted_segmentation import PromptedSegmentation
 
+MOST_BYTES = 2**31
+"""Masks of one session that are held at once."""
+
 
 class CaseSessions:
     """All sessions of one model on one case."""
@@ -49,8 +52,10 @@ class CaseSessions:
         yield from self._not_covered(present, absent)
         shape = grid_of(case).shape
         for event in self._ask_all(present, absent) if present or absent else ():
-            framed_back = isinstance(event, Output) and task.frame
-            yield replace(event, value=unframed(event.value, shape)) if framed_back else event  # type: ignore[type-var]
+            if isinstance(event, Output) and task.frame:
+                yield replace(event, value=unframed(event.value, shape))
+            else:
+                yield event
 
     # -- what is not asked --------------------------------------------------------------------------------------
 
@@ -89,43 +94,54 @@ class CaseSessions:
 
     def _ask_all(self, present: Sequence[str], absent: Sequence[str]) -> Iterator[Output | Failure]:
         sessions = [s for s in self._task.sessions(self._takes) if not self._uncovered(s.longest)]
-        runs = [(session, sample, dialogues) for session in sessions
-                for sample, dialogues in self._dialogues(session, present, absent) if dialogues]  # fmt: skip
         try:
             image = self._seen.inputs["image"]
             encoded = self._context.call(self._case.id, "encode", self._model.encode, image)
         except InfrastructureFailure:
             raise
         except CaseFailure as error:
-            yield from self._all_failed(runs, error)
+            yield from self._all_failed(sessions, present, absent, error)
             return
         size = None if self._task.joint else self._task.batch_size
         asked = Asked(self._model, encoded, self._case.id, self._grid.shape, self._context, size)
-        for session, sample, dialogues in runs:
-            keeps = self._task.journal and any(d.rounds > 1 for d in dialogues)
+        box_of = _target_box if self._task.crop and "box" in self._takes.prompts else None
+        for session in sessions:
+            keeps = self._task.journal and (session.longest.recorded or session.longest.rounds > 1)
             asker = Asker(asked, "mask" in self._takes.prompts, self._task.joint, keeps, self._grid.unit)
-            box_of = _target_box if self._task.crop and "box" in self._takes.prompts else None
-            user = self._user(session.longest, sample, dialogues)
-            yield from asker.run(session, dialogues, user, sample, box_of)
+            for sample in range(self._samples(session.longest)):
+                for part in self._parts(self._rounds(session.longest, sample, present, absent)):
+                    dialogues = [self._dialogue(name, rounds) for name, rounds in part]
+                    user = self._user(session.longest, sample, dialogues)
+                    yield from asker.run(session, dialogues, user, sample, box_of)
 
-    def _dialogues(
-        self, session: Session, present: Sequence[str], absent: Sequence[str]
-    ) -> Iterator[tuple[int, list[Dialogue]]]:
-        """(sample, the structures' dialogues) of every repetition of a session."""
-        setting = session.longest
+    def _samples(self, setting: PromptSetting) -> int:
         if setting.recorded:
-            for sample in range(len(self._task.recording.annotators)):
-                yield sample, [self._dialogue(name, len(rounds)) for name, rounds in self._rounds(present, sample)]
-            return
-        names = [*present, *(absent if not setting.needs_structure else ())]
-        for sample in range(self._task.samples(setting)):
-            yield sample, [self._dialogue(name, setting.rounds) for name in names]
+            return len(self._task.recording.annotators)
+        return self._task.samples(setting)
 
-    def _rounds(self, present: Sequence[str], sample: int) -> Iterator[tuple[str, Sequence[Any]]]:
+    def _rounds(
+        self, setting: PromptSetting, sample: int, present: Sequence[str], absent: Sequence[str]
+    ) -> list[tuple[str, int]]:
+        """(structure, number of its rounds) of all that a session asks for."""
+        if setting.recorded:
+            return [(name, len(rounds)) for name, rounds in self._recorded(present, sample)]
+        names = [*present, *(absent if not setting.needs_structure else ())]
+        return [(name, setting.rounds) for name in names]
+
+    def _recorded(self, present: Sequence[str], sample: int) -> Iterator[tuple[str, Sequence[Any]]]:
         for name in present:
             rounds = dict(self._task.recording.of(self._case.id, name)).get(sample)
             if rounds is not None and not self._lacking(rounds):
                 yield name, rounds
+
+    def _parts(self, asked: Sequence[tuple[str, int]]) -> Iterator[Sequence[tuple[str, int]]]:
+        """So many structures at once as their masks (truth, answer, where no click may fall) fit into memory."""
+        size = len(asked)
+        if not self._task.joint:
+            voxels = int(np.prod(self._grid.shape))
+            size = max(1, min(self._task.batch_size, MOST_BYTES // (3 * voxels)))
+        for start in range(0, len(asked), max(1, size)):
+            yield asked[start : start + size]
 
     def _dialogue(self, name: str, rounds: int) -> Dialogue:
         held = name in self._reference.names
@@ -141,7 +157,7 @@ class CaseSessions:
 
     def _user(self, setting: PromptSetting, sample: int, dialogues: Sequence[Dialogue]) -> User:
         if setting.recorded:
-            rounds = dict(self._rounds([d.structure for d in dialogues], sample))
+            rounds = dict(self._recorded([d.structure for d in dialogues], sample))
             return RecordedUser(rounds, self._scene)
         if setting.pairs:
             strict = self._task.click_rule != "autopet"
@@ -156,10 +172,13 @@ class CaseSessions:
             raise DataError(f"uptake_channel is {channel}; the image has {len(image.array)} channels")
         return np.asarray(image.array[channel])
 
-    def _all_failed(self, runs: Sequence[tuple[Session, int, list[Dialogue]]], error: CaseFailure) -> Iterator[Failure]:
-        for session, sample, dialogues in runs:
-            for dialogue in dialogues:
-                for key in self._task.keys(self._case.id, [dialogue.structure], session.settings):
+    def _all_failed(
+        self, sessions: Sequence[Session], present: Sequence[str], absent: Sequence[str], error: CaseFailure
+    ) -> Iterator[Failure]:
+        for session in sessions:
+            for sample in range(self._samples(session.longest)):
+                names = [name for name, _ in self._rounds(session.longest, sample, present, absent)]
+                for key in self._task.keys(self._case.id, names, session.settings):
                     if key.sample == sample:
                         yield Failure(self._case.id, key, error.status, str(error))
 

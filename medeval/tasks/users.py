@@ -167,9 +167,7 @@ def outside_cube(truth: NDArray[np.bool_], spacing: Sequence[float], edge: float
 
 def _joined(before: Prompt, more: Prompt) -> Prompt:
     """Both; the newer box stands."""
-    ndim = next(
-        (p.points.shape[1] for p in (before, more) if p.points is not None), 0
-    )
+    ndim = next((p.points.shape[1] for p in (before, more) if p.points is not None), 0)
     points = stacked([before.points, more.points], ndim) if ndim else None
     labels = [p.labels for p in (before, more) if p.labels is not None]
     boxes = [p.boxes for p in (before, more) if p.boxes is not None]

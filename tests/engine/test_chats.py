@@ -173,3 +173,43 @@ def test_ctrl_c_ends_dialogues_and_the_same_command_goes_on(small, server):
     assert process.wait(60) == 130
     assert "The same command goes on from there" in process.stderr.read()
     assert len(small.run().records()["case"].unique()) == 6
+
+
+def test_a_dry_run_estimates_calls_tokens_and_money_and_sends_nothing(small, server):
+    prices = {
+        "doctor": {"input": 1000000, "output": 0},
+        "patient": {"input": 0, "output": 0},
+        "judge": {"input": 0, "output": 1000000},
+    }
+    (small.folder / "prices.yaml").write_text(json.dumps({"currency": "EUR", "models": prices}))
+    suite(small, server, llm={"prices": "prices.yaml"})
+    told = small.cli("run", "suite.yaml", "--dry-run")
+    assert told.returncode == 0
+    rows = {
+        line.split()[0]: line.split()
+        for line in told.stdout.splitlines()
+        if line.startswith(("doctor", "patient", "judge"))
+    }
+    assert int(rows["doctor"][2].replace(",", "")) == 4 * 2 * TURNS
+    assert int(rows["patient"][2].replace(",", "")) == 4 * 2 * (TURNS - 1)
+    tokens = int(rows["doctor"][3].replace(",", ""))
+    assert f"{tokens:,}" in rows["doctor"][5].replace("", "") or float(
+        rows["doctor"][5].replace(",", "")
+    ) == pytest.approx(tokens)
+    assert "Together at most" in told.stdout
+    assert not server.calls
+    assert not (small.folder / "runs").exists()
+
+
+def test_a_dialogue_over_its_own_budget_ends_alone(small, server):
+    run = small.run(suite(small, server, cases=2, llm={"dialogue": {"calls": 3}}))
+    frame = run.records()
+    assert set(frame["status"]) == {"budget"}
+    assert {call["dialogue"] for call in calls(small) if call["role"] == "doctor"} == {
+        "c0/0",
+        "c0/1",
+        "c1/0",
+        "c1/1",
+    }
+    told = small.cli("run", "suite.yaml", "-o", "run", "-q")
+    assert told.returncode == 1

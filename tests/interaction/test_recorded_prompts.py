@@ -59,7 +59,7 @@ def test_mistakes_are_told(tmp_path, line, told):
 
 
 def test_a_round_that_is_there_twice_and_a_file_that_is_not(tmp_path):
-    with pytest.raises(DatasetError, match="people.jsonl:2: round 1 of a / liver / 'A' is there twice"):
+    with pytest.raises(DatasetError, match=r"people\.jsonl:2: round 1 of a / liver / 'A' is there twice"):
         read_recording(written(tmp_path, GOOD, GOOD))
     with pytest.raises(DatasetError, match="cannot be read"):
         read_recording(tmp_path / "none.jsonl")

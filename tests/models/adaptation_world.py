@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -76,3 +77,52 @@ def state(model: nn.Module) -> dict[str, Tensor]:
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     """Equal names and equal bits."""
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def batch_of(model, target):
+    """All target images as one batch."""
+    from medeval_models.adaptation.images import TargetImages
+
+    return TargetImages(target, model).together()
+
+
+def stepped(method, model, target, seed=0):
+    """The learner after one step on all images at once, from the seed that the trainer gives step 0."""
+    from medeval_models.adaptation.images import TargetImages
+    from medeval_models.training import Trainer
+
+    learner = method.learner(model)
+
+    trainer = Trainer(learner, 1, seed)
+    learner.begin(TargetImages(target, model), seed)
+    learner.start_epoch(0)
+    trainer.step(batch_of(model, target), 0, 0)
+    return learner
+
+
+def batch_norm_names(model):
+    """Names of the batch norm layers."""
+    return [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def on_batch_statistics(model):
+    """The model in training mode without dropout: what dropping the running statistics does in evaluation mode."""
+    model = copy.deepcopy(model).train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def close(first, second, atol=1e-6):
+    """Equal but for rounding."""
+    torch.testing.assert_close(first, second, atol=atol, rtol=1e-5)
+
+
+def assert_same_step(found, wanted, before):
+    """Equal parameters. A bias before batch norm has no gradient but rounding, which Adam makes a whole step of."""
+    for name, value in found.named_parameters():
+        if name.endswith(("conv_conv.0.bias", "conv_conv.4.bias")):
+            continue
+        close(value, wanted.get_parameter(name), 5e-5)
+    assert any(not torch.equal(v, before.get_parameter(n)) for n, v in found.named_parameters())

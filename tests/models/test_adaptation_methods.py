@@ -7,51 +7,22 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from medeval_models import adaptation as a  # noqa: E402
-from medeval_models import upl_sfda  # noqa: E402
 from medeval_models.adaptation import losses  # noqa: E402
+from medeval_models.adaptation.augment import weakly_augmented  # noqa: E402
 from medeval_models.adaptation.images import TargetImages  # noqa: E402
-from medeval_models.adaptation.parts import copies_sharing_encoder, decoder_of, head_of  # noqa: E402
-from medeval_models.training import ema_update, seed_of  # noqa: E402
-from tests.models.adaptation_world import images, network, state  # noqa: E402
-
-ATOL = 1e-6
-
-
-def batch_of(model, target):
-    return TargetImages(target, model).together()
-
-
-def stepped(method, model, target, seed=0):
-    """The learner after one step on all images at once, from the seed that the trainer gives step 0."""
-    learner = method.learner(model)
-    from medeval_models.training import Trainer
-
-    trainer = Trainer(learner, 1, seed)
-    learner.begin(TargetImages(target, model), seed)
-    learner.start_epoch(0)
-    trainer.step(batch_of(model, target), 0, 0)
-    return learner
-
-
-def batch_norm_names(model):
-    return [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
-
-
-def on_batch_statistics(model):
-    """The model in training mode without dropout: what dropping the running statistics does in evaluation mode."""
-    model = copy.deepcopy(model).train()
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    return model
-
-
-def close(first, second, atol=ATOL):
-    torch.testing.assert_close(first, second, atol=atol, rtol=1e-5)
+from medeval_models.training import seed_of  # noqa: E402
+from tests.models.adaptation_world import (  # noqa: E402
+    assert_same_step,
+    batch_norm_names,
+    close,
+    images,
+    network,
+    on_batch_statistics,
+    stepped,
+)
 
 
 def test_ptbn_changes_statistics_alone():
@@ -151,7 +122,7 @@ def test_adami_step():
     optimiser = torch.optim.Adam(by_hand.parameters(), lr=1e-3, weight_decay=1e-4)
     (entropy + divergence).backward()
     optimiser.step()
-    _assert_same_step(learner.network, by_hand, model)
+    assert_same_step(learner.network, by_hand, model)
 
 
 def test_mean_teacher_step():
@@ -185,7 +156,7 @@ def test_cotta_step(confident):
     optimiser = torch.optim.Adam(student.parameters(), lr=1e-3)
     loss.backward()
     optimiser.step()
-    _assert_same_step(learner.network["student"], student, model)
+    assert_same_step(learner.network["student"], student, model)
     for name, value in learner.network["teacher"].named_parameters():
         close(value, 0.9 * model.get_parameter(name) + 0.1 * learner.network["student"].get_parameter(name))
 
@@ -236,7 +207,7 @@ def test_shot_step():
     optimiser = torch.optim.SGD(learning, lr=1e-2, momentum=0.9, nesterov=True, weight_decay=1e-3)
     loss.backward()
     optimiser.step()
-    _assert_same_step(learner.network, by_hand, model)
+    assert_same_step(learner.network, by_hand, model)
     assert torch.equal(learner.network.aux_dec1.last.weight, model.aux_dec1.last.weight)
 
 
@@ -273,7 +244,7 @@ def test_urma_step():
     )
     loss.backward()
     optimiser.step()
-    _assert_same_step(learner.network["main"], by_hand, model)
+    assert_same_step(learner.network["main"], by_hand, model)
     for found, wanted in zip(learner.network["aux"], heads, strict=True):
         close(found.weight, wanted.weight)
 
@@ -293,14 +264,14 @@ def test_dpl_step():
     by_hand = copy.deepcopy(model).train()
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(0, 0, 0))
-        log = by_hand(x).log_softmax(1)  # without strength nothing is augmented
+        log = by_hand(weakly_augmented(x, 0.0)).log_softmax(1)  # dropout draws after the augmentation
     rest = torch.stack([log[:, [0, 2]].logsumexp(1), log[:, [0, 1]].logsumexp(1)], dim=1)
     bce = -(label * log[:, 1:] + (1 - label) * rest)
     loss = (mask * bce).sum() / mask.sum()
     optimiser = torch.optim.Adam(by_hand.parameters(), lr=2e-3, betas=(0.9, 0.99))
     loss.backward()
     optimiser.step()
-    _assert_same_step(learner.network, by_hand, model)
+    assert_same_step(learner.network, by_hand, model)
 
 
 def test_supervised_step():
@@ -318,217 +289,69 @@ def test_supervised_step():
     dice = 1 - (2 * (p * one_hot).sum(axes) + 1e-4) / (one_hot.sum(axes) + (p * p).sum(axes) + 1e-4)
     (dice.mean() + functional.cross_entropy(out, label)).backward()
     torch.optim.Adam(by_hand.parameters(), lr=1e-3).step()
-    _assert_same_step(learner.network, by_hand, model)
+    assert_same_step(learner.network, by_hand, model)
 
 
-def _assert_same_step(found, wanted, before):
-    """Equal parameters. A bias before batch norm has no gradient but rounding, which Adam makes a whole step of."""
-    for name, value in found.named_parameters():
-        if name.endswith(("conv_conv.0.bias", "conv_conv.4.bias")):
-            continue
-        close(value, wanted.get_parameter(name), 5e-5)
-    assert any(not torch.equal(v, before.get_parameter(n)) for n, v in found.named_parameters())
+# -- what methods are given -------------------------------------------------------------------------------------
 
 
-# -- UPL-SFDA and its ablations ---------------------------------------------------------------------------------
-
-
-def test_heads_are_copies_that_share_the_encoder():
-    model = network()
-    learner = a.UPLSFDA(heads=3).learner(model)
-    first, *others = learner.network.branches
-    assert all(branch.enc is first.enc for branch in others)
-    assert len({id(branch.aux_dec1) for branch in learner.network.branches}) == 3
-    for branch in others:
-        assert torch.equal(branch.aux_dec1.last.weight, model.aux_dec1.last.weight)
-
-
-def test_after_adaptation_the_heads_differ_and_the_mean_predicts():
-    target = images()
-    adapted = a.UPLSFDA(epochs=2, lr=1e-3, threshold=0.4).fit(network(), target)
-    weights = [branch.aux_dec1.last.weight for branch in adapted.branches]
-    assert not torch.equal(weights[0], weights[1])
-    mean = adapted.head_probabilities(target[0]).mean(0)
-    close(adapted(target[0]).softmax(1), mean)
-
-
-def test_without_heads_views_and_reliability_it_is_naive_self_training():
-    model, x = network(dropout=0.0), images(1)[0]
-    method = a.UPLSFDA(
-        heads=1, transforms="none", threshold=0.0, largest_component=False, entropy_weight=0.0, lr=1e-3,
-        betas=(0.9, 0.999), betas_heads=(0.9, 0.999), form="masked",
-    )  # fmt: skip
-    learner = stepped(method, model, [x])
+def test_a_prior_of_each_image_takes_the_place_of_the_one_of_all():
+    model, x = network(dropout=0.0), images(2)
+    shares = torch.tensor([[0.8, 0.15, 0.05], [0.5, 0.1, 0.4]])
+    method = a.AdaMI(prior=(0.8, 0.15, 0.05), priors=tuple(map(tuple, shares.tolist())), lr=1e-3)
+    learner = stepped(method, model, x)
     by_hand = copy.deepcopy(model).train()
-    label = upl_sfda.pseudo_label(by_hand(x).softmax(1).detach())
-    upl_sfda.batch_dice_loss(by_hand(x).softmax(1), label).backward()
-    torch.optim.Adam(by_hand.parameters(), lr=1e-3).step()
-    _assert_same_step(learner.network.branches[0], by_hand, model)
-
-
-def test_twice_forward_draws_fresh_dropout():
-    model, target = network(dropout=0.5), images()
-    twice = a.UPLSFDA(epochs=1, lr=1e-3, threshold=0.4).fit(model, target)
-    once = a.UPLSFDA(epochs=1, lr=1e-3, threshold=0.4, twice_forward=False).fit(model, target)
-    assert twice.adaptation.history != once.adaptation.history
+    p = by_hand(torch.cat(x)).softmax(1)
+    nu = (1 - shares[0]) / (1 - shares[0]).sum()
+    entropy = -(nu[:, None, None] * p * (p + 1e-10).log()).sum() / p.sum()
+    ratio = losses.class_ratios(p)
+    target = shares.repeat_interleave(torch.tensor([len(x[0]), len(x[1])]), dim=0)
+    divergence = (ratio * ((ratio + 1e-10) / (target + 1e-10)).log()).sum(1).mean()
+    optimiser = torch.optim.Adam(by_hand.parameters(), lr=1e-3, weight_decay=1e-4)
+    (entropy + divergence).backward()
+    optimiser.step()
+    assert_same_step(learner.network, by_hand, model)
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("priors", "message"),
     [
-        {"transforms": "random"},
-        {"transforms": "none", "feature_dropout": 0.5},
-        {"form": "masked"},
-        {"entropy_weight": 0.0},
-        {"pseudo_weight": 0.0},
-        {"largest_component": False},
-        {"statistics": "running"},
-        {"heads": 1},
-        {"heads": 6},
+        (((0.5, 0.4, 0.2),), "priors 0 .* of sum 1"),
+        (((0.5, 0.5),), "priors 0: 2 classes where the prior has 3"),
     ],
 )
-def test_ablations_run(options):
-    adapted = a.UPLSFDA(epochs=1, lr=1e-3, threshold=0.4, **options).fit(network(), images())
-    assert torch.isfinite(adapted(images()[0])).all()
-    assert not adapted.adaptation.stopped
+def test_priors_that_are_none_are_told(priors, message):
+    with pytest.raises(a.AdaptationError, match=message):
+        a.AdaMI(prior=(0.8, 0.1, 0.1), priors=priors)
 
 
-def test_pseudo_labels_of_background_alone_are_told():
-    model = network()
-    with torch.no_grad():
-        model.aux_dec1.last.weight.zero_()
-        model.aux_dec1.last.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
-    adapted = a.UPLSFDA(epochs=1, lr=1e-4).fit(model, images())
-    assert adapted.adaptation.history[0]["reliable_foreground"] == 0
-    assert adapted.adaptation.history[0]["reliable"] > 0.5
-    assert torch.isfinite(adapted(images()[0])).all()
+def test_priors_must_be_as_many_as_images():
+    method = a.AdaMI(prior=(0.8, 0.1, 0.1), priors=((0.8, 0.1, 0.1),))
+    with pytest.raises(a.AdaptationError, match="1 priors for 3 target images"):
+        method.fit(network(), images(3))
 
 
-def test_shot_and_urma_take_predictions_of_background_alone():
-    model = network()
-    with torch.no_grad():
-        model.aux_dec1.last.weight.zero_()
-        model.aux_dec1.last.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
-    for method in (a.SHOT(), a.URMA()):
-        assert torch.isfinite(method.fit(model, images())(images()[0])).all()
+def test_without_strength_the_weak_augmentation_changes_nothing():
+    x = images(1)[0]
+    close(weakly_augmented(x, 0.0), x)
 
 
-def test_largest_components_are_taken_volume_by_volume():
-    label = torch.zeros(4, 1, 8, 8)
-    label[:2, 0, :3, :3] = 1  # first volume
-    label[2:, 0, 4:6, 4:6] = 1  # a smaller one in the second
-    label[0, 0, 7, 7] = 1
-    kept = upl_sfda.largest_components(label, (2, 2))
-    assert kept[:2].sum() == 18
-    assert kept[2:].sum() == 8
-    assert upl_sfda.largest_components(label)[2:].sum() == 0
+def test_weak_augmentation_erases_boxes_and_salts():
+    torch.manual_seed(0)
+    x = torch.rand(64, 1, 40, 40) * 0.5 + 0.25
+    out = weakly_augmented(x, 1.0)
+    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+    assert (out >= low - 1e-5).all()
+    assert (out <= high + 1e-5).all()
+    ends = ((out - low).abs() < 1e-6) | ((out - high).abs() < 1e-6)
+    salted = (ends.float().mean((1, 2, 3)) > 0.012).float().mean()
+    assert 0.25 < salted < 0.75  # about half of the images
+    erased = [image.flatten().mode().values for image in out]
+    counts = torch.tensor([(image == value).float().mean() for image, value in zip(out, erased, strict=True)])
+    boxes = counts[counts > 0.015]
+    assert 0.25 < len(boxes) / 64 < 0.9
+    assert boxes.max() < 0.09
 
 
-def test_of_equal_components_the_first_is_kept():
-    label = torch.zeros(1, 2, 6, 6)
-    label[0, 0, 0, 0] = label[0, 0, 3, 3] = 1
-    kept = upl_sfda.largest_components(label)
-    assert kept[0, 0, 0, 0] == 1
-    assert kept.sum() == 1
-
-
-# -- parts of other networks ------------------------------------------------------------------------------------
-
-
-class Plain(nn.Module):
-    """Names that no rule knows."""
-
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
-        self.second = nn.Conv2d(4, 2, 1)
-
-    def forward(self, x):
-        return self.second(self.first(x))
-
-
-def test_a_decoder_that_is_not_found_can_be_named():
-    with pytest.raises(
-        a.AdaptationError, match=r"name it by `decoder`: its modules begin with first, first\.0"
-    ):
-        a.UPLSFDA(epochs=1).fit(Plain(), images())
-    with pytest.raises(a.AdaptationError, match="decoder 'third' matches no module"):
-        a.UPLSFDA(epochs=1, decoder="third").fit(Plain(), images())
-    adapted = a.UPLSFDA(epochs=1, decoder="second").fit(Plain(), images())
-    assert adapted.branches[1].first is adapted.branches[0].first
-
-
-def test_a_head_can_be_named():
-    assert head_of(Plain())[0] == "second"
-    assert head_of(Plain(), r"first\.0")[0] == "first.0"
-    with pytest.raises(a.AdaptationError, match="head 'no' matches no module"):
-        a.SHOT(head="no").fit(Plain(), images())
-
-
-def test_a_head_below_full_resolution_is_told():
-    class Coarse(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.convs = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 2, 1))
-
-        def forward(self, x):
-            return functional.interpolate(self.convs(functional.avg_pool2d(x, 2)), scale_factor=2)
-
-    with pytest.raises(a.AdaptationError, match="at full resolution"):
-        a.SHOT().fit(Coarse(), images())
-
-
-def test_one_channel_is_a_binary_softmax():
-    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
-    adapted = a.Tent().fit(model, images())
-    assert adapted(images()[0]).shape[1] == 1
-    assert a.AdaMI(prior=(0.7, 0.3)).fit(model, images()).adaptation.steps == 3
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "encoder"),
-    [
-        ("UNet", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "channels": (4, 8, 16), "strides": (2, 2), "norm": "batch"}, "model.0"),
-        ("BasicUNet", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "features": (4, 4, 8, 8, 8, 4)}, "conv_0"),
-        ("SegResNet", {"spatial_dims": 2, "init_filters": 8, "in_channels": 1, "out_channels": 2}, "down_layers"),
-        ("DynUNet", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "kernel_size": [3, 3, 3], "strides": [1, 2, 2], "upsample_kernel_size": [2, 2]}, "input_block"),
-        ("AttentionUnet", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "channels": (4, 8, 16), "strides": (2, 2)}, None),
-    ],
-)  # fmt: skip
-def test_networks_of_monai(name, options, encoder):
-    nets = pytest.importorskip("monai.networks.nets")
-    model = getattr(nets, name)(**options)
-    if encoder is None:
-        with pytest.raises(a.AdaptationError, match="name it by `decoder`"):
-            decoder_of(model)
-        return
-    branches = copies_sharing_encoder(model, decoder_of(model), 2)
-    shared = {id(p) for p in branches[0].parameters()} & {id(p) for p in branches[1].parameters()}
-    own = [n for n, p in branches[0].named_parameters() if id(p) not in shared]
-    assert all(id(p) in shared for p in branches[0].get_submodule(encoder).parameters())
-    assert own
-    adapted = a.UPLSFDA(epochs=1, lr=1e-3, threshold=0.4).fit(model, images())
-    assert adapted(images()[0]).shape == (4, 2, 32, 32)
-
-
-def test_three_dimensions():
-    from medeval_models.upl_sfda import build_source
-
-    model = build_source(dataset="feta", ft_chns=(4, 8, 16, 32, 32), n_classes=2)
-    target = [torch.randn(1, 1, 32, 32, 32)]
-    for method in (
-        a.UPLSFDA(epochs=1, threshold=0.4, patch=(32, 32, 16)),
-        a.CoTTA(augmentations=1),
-        a.SHOT(),
-    ):
-        assert method.fit(model, target)(target[0]).shape == (1, 2, 32, 32, 32)
-
-
-def test_the_moving_average_copies_buffers():
-    first, second = network(seed=1), network(seed=2)
-    before = state(first)
-    ema_update(first, second, 0.75)
-    name = "aux_dec1.last.weight"
-    close(first.get_parameter(name), 0.75 * before[name] + 0.25 * second.get_parameter(name))
-    buffer = "enc.down_path.0.conv_conv.1.running_mean"
-    assert torch.equal(first.get_buffer(buffer), second.get_buffer(buffer))
+def test_weak_augmentation_takes_volumes():
+    assert weakly_augmented(torch.rand(2, 1, 12, 10, 8)).shape == (2, 1, 12, 10, 8)

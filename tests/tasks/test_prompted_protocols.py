@@ -258,3 +258,13 @@ def test_a_preset_proposes_groups_that_a_suite_may_overrule():
     assert PromptedSegmentation(preset="sam-med3d", by=("structure",)).by == ("structure",)
     with pytest.raises(ValueError, match="preset 'sam-med3d' fixes crop"):
         PromptedSegmentation(preset="sam-med3d", crop=100.0)
+
+
+def test_a_model_of_pictures_takes_the_boxes_of_slices():
+    slicewise = pytest.importorskip("medeval_adapters.slicewise")
+    model = slicewise.Slicewise("box-as-mask")
+    _, events = run(model, "3 slice boxes", "1 slice box", structures=("liver",))
+    found = {k.prompt: o.value.mask for k, o in outputs(events).items()}
+    liver = case().reference["structures"].mask("liver")
+    assert np.array_equal(found["3 slice boxes"], liver)
+    assert found["1 slice box"].any(axis=(0, 1)).sum() == 1

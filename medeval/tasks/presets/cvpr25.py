@@ -24,10 +24,20 @@ from __future__ import annotations
 from medeval.tasks.presets.base import Quirk, twins
 
 _QUIRKS = (
-    Quirk("box", "the middle slice's, randomly widened, with the range of slices", "tight, of the whole structure"),
-    Quirk("click", "in the largest piece of the error of both kinds", "in the largest piece of missed or of extra voxels"),
+    Quirk(
+        "box",
+        "the middle slice's, randomly widened, with the range of slices",
+        "tight, of the whole structure",
+    ),
+    Quirk(
+        "click",
+        "in the largest piece of the error of both kinds",
+        "in the largest piece of missed or of extra voxels",
+    ),
     Quirk("depth", "in voxels", "in mm"),
-    Quirk("ties", "seed 42 at every click: clicks repeat", "the first; voxels clicked before are passed over"),
+    Quirk(
+        "ties", "seed 42 at every click: clicks repeat", "the first; voxels clicked before are passed over"
+    ),
     Quirk("one call", "all classes, also those that are right", "right masks are carried on"),
     Quirk("NSD", "0 for a case whose mean DSC is at most 0.2", "as measured"),
     Quirk("areas", "not divided: at most 4", "divided: at most 1"),
@@ -50,5 +60,9 @@ PRESETS = twins(
         "click_rule": "centre-of-largest-error",
         "metrics": ("dice", "nsd@2mm"),
     },
-    defaults={"average": "cases", "session_curve": "dice", "session_metrics": ("auc", "final", "ctt@90", "rmct@90")},
+    defaults={
+        "average": "cases",
+        "session_curve": "dice",
+        "session_metrics": ("auc", "final", "ctt@90", "rmct@90"),
+    },
 )

@@ -25,7 +25,9 @@ _QUIRKS = (
     Quirk("box", "of the largest 8-connected component", "of the whole structure"),
     Quirk("clicks", "uniform over the structure, then over all wrong pixels", "the same"),
     Quirk("points at once", "half of them on the background", "all on the structure"),
-    Quirk("score", "both empty = 1; rounded to 4 decimals", "not rounded; both empty is undefined and counted"),
+    Quirk(
+        "score", "both empty = 1; rounded to 4 decimals", "not rounded; both empty is undefined and counted"
+    ),
     Quirk("mean", "over masks", "the same"),
     Quirk("split", "random 20% of images", "the dataset's `split: K/N` cuts by patient"),
 )

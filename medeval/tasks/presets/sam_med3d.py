@@ -36,7 +36,18 @@ PRESETS = twins(
     "sam-med3d",
     "arXiv 2310.15161; uni-medical/SAM-Med3D",
     _QUIRKS,
-    published={"prompts": _PROMPTS, "click_rule": "sam-med3d", "crop": 192.0, "metrics": _METRICS, "session_curve": "dice"},
-    strict={"prompts": _PROMPTS, "click_rule": "random-in-error", "metrics": _METRICS, "session_curve": "dice"},
+    published={
+        "prompts": _PROMPTS,
+        "click_rule": "sam-med3d",
+        "crop": 192.0,
+        "metrics": _METRICS,
+        "session_curve": "dice",
+    },
+    strict={
+        "prompts": _PROMPTS,
+        "click_rule": "random-in-error",
+        "metrics": _METRICS,
+        "session_curve": "dice",
+    },
     defaults={"average": "structures", "by": ("structure", "anatomy", "seen")},
 )

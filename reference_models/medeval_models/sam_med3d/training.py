@@ -8,7 +8,7 @@ uni-medical/SAM-Med3D at f3de1fa, train.py and utils/click_method.py. A batch of
 3. at one random step and at the last, no click is shown: the mask prompt stands alone;
 4. the loss is the SUM of Dice + cross-entropy of mask 0 over all steps; gradients flow through the logits fed back.
 
-The predicted IoU gets no loss, as there. Everything but the way to ``coordinates`` and ``images`` holds in any number of
+The predicted IoU gets no loss, as there. Everything but ``images``, ``coordinates`` and ``opening`` holds in any number of
 dimensions, so that a 2D network can be trained alike.
 """
 
@@ -78,6 +78,10 @@ class ClickRecipe(Recipe):
         """(B, n, dimensions) voxels in array order -> what the prompt encoder takes."""
         return voxels.float()
 
+    def opening(self, masks: Tensor) -> Tensor | None:
+        """The mask prompt of the first step. masks: zeros, which the official loops give; None where a model begins without."""
+        return masks
+
     # -- Recipe -------------------------------------------------------------------------------------------------
 
     def batches(self, epoch: int) -> list[list[int]]:
@@ -124,7 +128,7 @@ class ClickRecipe(Recipe):
         prompts: Any = self.network.prompt_encoder
         position = prompts.get_dense_pe()
         size, mode = tuple(targets.shape[1:]), _MODES[targets.ndim - 1]
-        low = torch.zeros(len(targets), 1, *prompts.mask_input_size, device=self.device)
+        low = self.opening(torch.zeros(len(targets), 1, *prompts.mask_input_size, device=self.device))
         logits = torch.zeros(targets[:, None].shape, device=self.device)
         alone, shown, found = self._alone(), None, []
         for number in range(self._clicks):
