@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medeval.decisions.conclude import endpoint_missed
 from medeval.engine import merge as _merge
 from medeval.engine import run as _run
 from medeval.engine.catalogue import listing
@@ -24,7 +25,7 @@ from medeval.runs import Run
 from medeval.suite import Suite
 
 __all__ = [
-    "Plan", "Run", "RunOptions", "Shard", "Suite", "convert_weights", "describe", "evaluate", "evaluation_folder", "failures", "listing", "load_suite", "merge",
+    "Plan", "Run", "RunOptions", "Shard", "Suite", "convert_weights", "describe", "endpoint_missed", "evaluate", "evaluation_folder", "failures", "listing", "load_suite", "merge",
     "package_version", "published_tables", "run", "score", "starter", "tables",
     "train",
 ]  # fmt: skip

@@ -326,9 +326,12 @@ def _finished(done: Any, quiet: bool) -> None:
         _echo(api.tables(done))
         report = done.path / "report.html"
         typer.echo(f"\nrun: {done.path}" + (f"\nreport: {report}" if report.exists() else ""))
-    failed = api.failures(done)
+    failed, missed = api.failures(done), api.endpoint_missed(done)
     if failed:
         _say(f"{failed} records failed; their causes stand in the report and in {done.path / 'log.jsonl'}")
+    if missed:
+        _say("the declared endpoint is not met; see `endpoint` in summary.json and the first section of the report")
+    if failed or missed:
         raise typer.Exit(1)
 
 

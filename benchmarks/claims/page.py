@@ -91,7 +91,9 @@ def table(claim: Claim, found: Sequence[Difference]) -> str:
         of_one = [d for d in found if d.comparison is comparison]
         verdict = "shown" if shown(claim, of_one) else "not shown"
         for number, d in enumerate(of_one):
-            rule = f"{comparison.rule}, margin {comparison.margin:g}" if comparison.margin else comparison.rule
+            rule = (
+                f"{comparison.rule}, margin {comparison.margin:g}" if comparison.margin else comparison.rule
+            )
             first = (comparison.say, f"{verdict} ({rule})") if not number else ("", "")
             interval = "no interval" if d.found.low is None else f"[{d.found.low:+.3f}, {d.found.high:+.3f}]"
             lines.append(

@@ -239,7 +239,9 @@ def _limited(claim: Confirmed, p: float, limit: float) -> Confirmed:
         return replace(
             claim, met=claim.met and not no_test, verdict="inconclusive" if no_test else claim.verdict
         )
-    if p < limit or (claim.claim != "superiority" and not claim.met):  # what the interval refuses stays as it is
+    if p < limit or (
+        claim.claim != "superiority" and not claim.met
+    ):  # what the interval refuses stays as it is
         return replace(claim, p_corrected=p)
     reason = f"{claim.reason}; corrected p {p:.3g} is not below {limit:g}"
     return replace(claim, p_corrected=p, met=False, verdict="inconclusive", reason=reason)

@@ -239,14 +239,19 @@ def _figure(name: str, values: Floats, patients: int, confidence: float, pairs: 
     value, draws = float(values[0]), values[1:]
     if math.isnan(value):
         return Figure(None, rule=_why(name, pairs))
-    draws = draws[~np.isnan(draws)]
-    undefined = 1 - len(draws) / (len(values) - 1)
-    if patients < 2 or undefined > 0.5:
-        return Figure(
-            value, undefined=undefined, rule="one patient: no interval" if patients < 2 else "no interval"
-        )
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Figure(value, float(low), float(high), undefined)
+    undefined = float(np.isnan(draws).mean())
+    low, high = quantiles(draws, patients, confidence)
+    rule = "" if low is not None else "one patient: no interval" if patients < 2 else "no interval"
+    return Figure(value, low, high, undefined, rule)
+
+
+def quantiles(draws: Floats, patients: int, confidence: float) -> tuple[float | None, float | None]:
+    """The interval of (r,) resampled values; None with one patient, or where more than half of them have no value."""
+    there = draws[~np.isnan(draws)]
+    if patients < 2 or len(there) < len(draws) / 2:
+        return None, None
+    low, high = np.quantile(there, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
 
 
 def _why(name: str, pairs: Sequence[_Pair]) -> str:

@@ -21,6 +21,7 @@ from medeval.dialogue.agreement import (
     verdict,
 )
 from medeval.dialogue.agreement_coefficients import NAMES
+from medeval.dialogue.agreement_models import ByModel, Ranking
 from medeval.dialogue.agreement_run import Corrected, Rate
 from medeval.types.views import Column, Table
 
@@ -45,6 +46,8 @@ class AgreementReport:
     ratings: Ratings
     comparisons: Sequence[Comparison]
     corrected: Sequence[Corrected] = ()
+    models: Sequence[ByModel] = ()
+    ranks: Sequence[Ranking] = ()
     again: Sequence[Rate] = ()
     conduct: Sequence[Rate] = ()
     notes: Sequence[str] = ()
@@ -54,6 +57,8 @@ class AgreementReport:
         found = [self._table(kind) for kind in KINDS if any(row.kind == kind for row in self.comparisons)]
         if self.corrected:
             found.append(_corrected_table(self.corrected))
+        if self.models:
+            found.append(_models_table(self.models, self.ranks))
         for title, rates in (
             ("The same patient again: answers to the same questions", self.again),
             ("The simulated patient's violations per 100 of its turns", self.conduct),
@@ -80,6 +85,8 @@ class AgreementReport:
                 "agreement": self.rows(),
                 "verdicts": self.verdicts(),
                 "corrected_means": [asdict(one) for one in self.corrected],
+                "by_model": [asdict(one) for one in self.models],
+                "rankings": [asdict(one) for one in self.ranks],
                 "patient_again": [asdict(one) for one in self.again],
                 "simulator": [asdict(one) for one in self.conduct],
                 "notes": list(self.notes),
@@ -189,6 +196,24 @@ def _corrected_table(rows: Sequence[Corrected]) -> Table:
         for row in rows
     ]
     return Table("Judges' means, corrected by people's ratings", columns, lines)
+
+
+def _models_table(rows: Sequence[ByModel], ranks: Sequence[Ranking]) -> Table:
+    columns = [
+        Column("judge"),
+        Column("model"),
+        Column("dialogues", "dialogues", "integer", "rated by both"),
+        Column("judged", "judge", "number", "mean, in [0, 1] of each scale"),
+        Column("people", "people", "number", "mean of the same"),
+        Column("bias", "bias", "interval", "judge less people"),
+    ]
+    lines = [{**asdict(row), "bias": {"value": row.bias, "low": row.low, "high": row.high}} for row in rows]
+    told = [
+        f"{one.judge} and people order the {one.models} models with Kendall tau-b "
+        + ("undefined" if one.tau is None else f"{one.tau:.2f}")
+        for one in ranks
+    ]
+    return Table("Judges and people by model", columns, lines, "; ".join(told))
 
 
 def _rates_table(title: str, rates: Sequence[Rate]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medeval.decisions.contamination import contamination
 from medeval.engine.estimate import chat_tables
 from medeval.engine.plan import Plan, Shard
 from medeval.suite import Suite
@@ -54,7 +55,18 @@ def warnings(plan: Plan) -> list[str]:
         lines += [f"{planned.label}: {said}"] if said else []
     for name, dataset in plan.datasets.items():
         lines += _some(f"dataset {name}", dataset.check())
-    return [*dict.fromkeys(lines), *_sources(plan)]
+    return [*dict.fromkeys(lines), *_contaminated(plan), *_sources(plan)]
+
+
+def _contaminated(plan: Plan) -> list[str]:
+    """Models that declare to be trained on what they are evaluated on."""
+    lines: list[str] = []
+    formats = {name: spec.reference for name, spec in plan.suite.dataset_specs.items()}
+    for name, spec in plan.suite.model_specs.items():
+        met = dict.fromkeys(planned.cell.dataset for planned in plan.cells if planned.cell.model == name)
+        datasets = {dataset: plan.datasets[dataset] for dataset in met}
+        lines += contamination(name, spec.trained_on, datasets, formats, plan.suite.base)
+    return lines
 
 
 def _sources(plan: Plan) -> list[str]:

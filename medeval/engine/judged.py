@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medeval.dialogue.agreement import Ratings, Setting, compare_all
+from medeval.dialogue.agreement_models import by_model
 from medeval.dialogue.agreement_run import (
     Held,
     check_frame,
@@ -75,10 +76,17 @@ def agreement(
         raise UserError("nothing to compare: give at least one sheet, or --run with a run of dialogues")
     _check_judges(asked.judges, marks)
     ratings = Ratings(marks, Setting(_scales(asked, run, marks), asked.weighting, asked.count, asked.seed))
+    judges = sorted(known)
+    single = {name for names in samples.values() for name in names}
+    people = sorted({mark.rater for mark in marks} - known - single)
+    models = {} if frame is None else {held.id: held.model for held in dialogues(frame)}
+    mine, ranks = by_model(ratings, judges, people, models) if models else ([], [])
     return AgreementReport(
         ratings,
-        compare_all(ratings, sorted(known), samples),
-        corrected_means(marks, sorted(known), asked.count, asked.seed),
+        compare_all(ratings, judges, samples),
+        corrected_means(marks, judges, asked.count, asked.seed),
+        mine,
+        ranks,
         () if frame is None else patient_again(frame, asked.count, asked.seed),
         () if frame is None else fidelity(frame, asked.count, asked.seed),
         notes,

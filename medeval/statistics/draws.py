@@ -35,10 +35,16 @@ class Draws:
     partial: float = 0.0
 
 
-def draw(scores: Sequence[Score], resamples: Resamples, present: NDArray[np.int64]) -> Draws:
-    """One score, or the first less the second, under all resamples. present: clusters that hold records."""
-    linear = _Linear.of(scores, len(present)) if len(np.unique(resamples.strata[present])) == 1 else None
-    values, errors, partial = [], [], 0
+def draw(
+    scores: Sequence[Score], resamples: Resamples, present: NDArray[np.int64], errors: bool = True
+) -> Draws:
+    """One score, or the first less the second, under all resamples. present: clusters that hold records.
+
+    errors: False where no standard errors are needed; they are two thirds of the arithmetic.
+    """
+    one = errors and len(np.unique(resamples.strata[present])) == 1
+    linear = _Linear.of(scores, len(present)) if one else None
+    values, found_errors, partial = [], [], 0
     for counts in resamples.blocks():
         if linear is None:
             found = [score.under(counts) for score in scores]
@@ -47,14 +53,19 @@ def draw(scores: Sequence[Score], resamples: Resamples, present: NDArray[np.int6
         else:
             block, error, flags = linear.under(counts)
             values.append(block)
-            errors.append(error)
+            found_errors.append(error)
         partial += int(np.logical_or.reduce(flags).sum())
     value = difference([score.value() for score in scores])
     share = partial / resamples.count
     if linear is None:
         return Draws(float(value), np.concatenate(values), len(present), partial=share)
     return Draws(
-        float(value), np.concatenate(values), len(present), linear.error(), np.concatenate(errors), share
+        float(value),
+        np.concatenate(values),
+        len(present),
+        linear.error(),
+        np.concatenate(found_errors),
+        share,
     )
 
 

@@ -155,7 +155,8 @@ def _told(
     notes += [*why, *(note for part in parts for note in part.notes)]
     found = NO_INTERVAL
     if all(len(part.present) > 1 for part in parts) and not why:
-        draws = [draw(part.scores, part.resamples, part.present) for part in parts]
+        errors = method in ("auto", "studentised", "t")
+        draws = [draw(part.scores, part.resamples, part.present, errors) for part in parts]
         one = len(parts) == 1
         found = interval(
             draws[0] if one else averaged(draws), method, confidence, _span(metric, [part.samples for part in parts]),

@@ -84,7 +84,7 @@ class Resamples:
     def __init__(
         self, dataset: str, patients: Sequence[str] | NDArray[np.str_], count: int = 2000, seed: int = 0
     ) -> None:
-        names = tuple(sorted({str(patient) for patient in patients}))
+        names = tuple(sorted(set(np.asarray(patients, dtype=str).tolist())))
         if not names:
             raise ValueError(f"dataset {dataset!r} has no patients to resample")
         if count < 1:
@@ -117,7 +117,7 @@ class Resamples:
         """(n,) position of each record's cluster in ``clusters``. Raises ``ValueError`` for one that is not there."""
         names = np.asarray(patients, dtype=str).tolist()
         try:
-            return np.fromiter((self._code[name] for name in names), dtype=np.int64, count=len(names))
+            return np.fromiter(map(self._code.__getitem__, names), dtype=np.int64, count=len(names))
         except KeyError as error:
             datasets = ", ".join(repr(s.dataset) for s in self._strata)
             raise ValueError(

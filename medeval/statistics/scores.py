@@ -193,6 +193,17 @@ def _checked(metric: Metric, statistics: Mapping[str, NDArray], rows: int) -> di
     return fields
 
 
+def _order(
+    fields: Sequence[NDArray], labels: NDArray[np.int64] | None, codes: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Row numbers sorted by cluster, group and statistics; small cluster numbers are sorted by radix."""
+    small = codes.astype(np.uint16) if codes.max() < 2**16 else codes
+    order = np.lexsort(fields) if len(fields) > 1 else np.argsort(fields[0], kind="stable")
+    for key in (small,) if labels is None else (labels, small):
+        order = order[np.argsort(key[order], kind="stable")]
+    return order
+
+
 def _numbered(labels: Sequence[str] | NDArray) -> NDArray[np.int64]:
     """(n,) 0-based number of each label in sorted order."""
     names = np.asarray(labels).astype(str).tolist()
@@ -216,7 +227,7 @@ def bind(
     if len(labels) != len(codes):
         raise ValueError(f"{len(labels)} groups for {len(codes)} records")
     sortable = [field if field.dtype.kind in "fiub" else _numbered(field) for field in fields.values()]
-    order = np.lexsort([*sortable, labels, codes])
+    order = _order(sortable, labels if sample.groups is not None else None, codes)
     fields = {name: field[order] for name, field in fields.items()}
     codes, labels = codes[order], labels[order]
     if average in ("cases", "patients"):

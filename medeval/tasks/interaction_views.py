@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _TITLES = {
     "prompt seeds": "Prompt seeds: {task} on {dataset}, spread inside a case and the worst of them",
+    "human gap": "People and simulated users: {task} on {dataset}, paired",
     "absent structures": "Absent structures: {task} on {dataset}, how often clicks left the mask empty",
     "cvpr25": "CVPR 2025's own figures: {task} on {dataset}",
     "autopet-iv": "autoPET/CT IV's own figures: {task} on {dataset}",
@@ -33,6 +34,7 @@ class InteractionViews(PromptingOptions):
     def more_scores(self, scorer: CellScorer) -> Sequence[Mapping[str, Any]]:
         """Session metrics of every setting with several clicks, challenge figures, repetition, absent structures."""
         from medeval.tasks.figures import absent_scores, challenge_scores
+        from medeval.tasks.human_gap import gap_scores
         from medeval.tasks.repetition import repetition_scores
         from medeval.tasks.sessions import session_scores
 
@@ -41,7 +43,7 @@ class InteractionViews(PromptingOptions):
             rows += challenge_scores(scorer, self.figures, self.settings)
         if self.absent == "scored":
             rows += absent_scores(scorer)
-        return rows + repetition_scores(scorer)
+        return [*rows, *repetition_scores(scorer), *gap_scores(scorer)]
 
     def observations(self, scorer: CellScorer) -> Any:
         """Scores with their effort, and what else has tables of its own."""

@@ -25,7 +25,7 @@ def repetition_scores(scorer: CellScorer) -> list[dict[str, Any]]:
     """
     rows = []
     for prompt, members in scorer.by_prompt(scorer.final):
-        groups = _groups(scorer, members)
+        groups = list(by_structure(scorer, members).values())
         if max((len(group) for group in groups), default=0) > 1:
             for metric in scorer.task.bound_metrics:
                 if metric.linear:
@@ -33,12 +33,13 @@ def repetition_scores(scorer: CellScorer) -> list[dict[str, Any]]:
     return rows
 
 
-def _groups(scorer: CellScorer, members: NDArray[np.int64]) -> list[list[int]]:
+def by_structure(scorer: CellScorer, members: NDArray[np.int64]) -> dict[tuple, list[int]]:
+    """(seed, case, structure) -> row numbers of its repetitions."""
     found: dict[tuple, list[int]] = {}
     identity = [scorer.cell.frame[name].to_numpy() for name in _IDENTITY]
     for member in members:
         found.setdefault(tuple(column[member] for column in identity), []).append(int(member))
-    return list(found.values())
+    return found
 
 
 def _of_metric(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 torch = pytest.importorskip("torch")
 nibabel = pytest.importorskip("nibabel")
@@ -88,3 +91,13 @@ def test_the_papers_suite_runs_on_its_layout(environment):
     assert wrong[["task", "model", "structure", "prompt", "status", "error"]].to_dict("records") == []
     assert set(records.structure) == {"liver", "parotid_left"}
     assert set(records.case) == {"ct_PHANTOM/p1"}
+
+
+def test_the_guides_examples_hold():
+    from medeval.api import load_suite
+    from medeval_adapters.train_sam_med3d import TrainSAMMed3D
+
+    text = (Path(__file__).resolve().parents[2] / "docs" / "sam_med3d.md").read_text("utf-8")
+    suite, training = (yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    assert load_suite({"name": "guide", **suite}).tasks
+    assert TrainSAMMed3D(**training).learning_rate is None

@@ -203,3 +203,18 @@ def test_the_report_tells_confirmatory_from_exploratory(world: World) -> None:
     assert page.index("Declared endpoint") < page.index("Scores")
     for words in ("exploratory", "Holm over 1 confirmatory claims", "superior"):
         assert words in page
+
+
+@pytest.mark.parametrize(("require", "code"), [("quality >= 0.5", 0), ("quality >= 0.99", 1)])
+def test_the_exit_code_is_the_endpoints(world: World, require: str, code: int) -> None:
+    import subprocess
+    import sys
+
+    import yaml
+
+    suite = world.suite(models(world), primary={"metric": "quality", "baseline": "old"}, require=[require])
+    (world.folder / "suite.yaml").write_text(yaml.safe_dump(suite, sort_keys=False))
+    words = [sys.executable, "-m", "medeval.cli", "run", "suite.yaml", "-o", "run", "--no-report", "-q"]
+    done = subprocess.run(words, cwd=world.folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code, done.stderr
+    assert ("endpoint is not met" in done.stderr) == bool(code)

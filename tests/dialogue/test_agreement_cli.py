@@ -1,7 +1,11 @@
 """The commands over a real run: template out, sheets in, figures out; what does not fit is told."""
 
 import csv
+import http.client
 import json
+import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -10,6 +14,7 @@ from typer.testing import CliRunner
 import medeval
 from medeval.api import RunOptions
 from medeval.cli_judges import app
+from medeval.dialogue.agreement_sheets import read_sheet
 from medeval.engine import judged
 from medeval.types import UserError
 
@@ -141,3 +146,35 @@ def test_a_page_over_dialogues_from_elsewhere(tmp_path):
     assert page.work.order == ["c1/0"]
     with pytest.raises(UserError, match="takes its criteria from each case"):
         judged.annotation(path, "A", rubric="case-criteria")
+
+
+def test_the_page_of_the_command_survives_a_kill_with_all_that_it_said_was_saved(tmp_path):
+    path = tmp_path / "talks.jsonl"
+    path.write_text(json.dumps({"case": "c1", "messages": [{"role": "assistant", "content": "Where?"}]}))
+    command = [
+        sys.executable,
+        "-c",
+        "from medeval.cli_judges import app; app()",
+        "annotate",
+        str(path),
+        "--rater",
+        "Dr A",
+    ]
+    answers = tmp_path / "talks-annotations" / "Dr A.jsonl"
+
+    def served(work):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                told = "".join(process.stdout.readline() for _ in range(2))
+                port, token = re.search(r"127\.0\.0\.1:(\d+)/#(\S+)", told).groups()
+                connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
+                headers = {"X-Token": token, "Content-Type": "application/json"}
+                connection.request(*work, headers=headers)
+                return json.loads(connection.getresponse().read())
+            finally:
+                process.kill()
+
+    rating = {"dialogue": "c1/0", "item": "2.1", "score": 1, "na": False}
+    assert served(("POST", "/api/rate", json.dumps(rating))) == {"saved": True}
+    assert [(m.item, m.rater, m.score) for m in read_sheet(answers)] == [("2.1", "Dr A", 1.0)]
+    assert served(("GET", "/api/work", None))["marks"] == {"c1/0": {"2.1": 1}}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from medeval.dialogue.agreement import DIALOGUES, MEAN, POOLED, Ratings, Setting, compare_all
+from medeval.dialogue.agreement_models import by_model
 from medeval.dialogue.agreement_run import corrected_means
 from medeval.dialogue.agreement_sheets import Mark
 from medeval.dialogue.agreement_views import AgreementReport
@@ -162,3 +163,18 @@ def test_the_report_is_plain_data_too():
     lines = report.to_csv().splitlines()
     assert len(lines) == 1 + len(plain["agreement"])
     assert lines[0].startswith("comparison,judge,item")
+
+
+def test_a_judge_that_favours_a_model_shows_it_there_and_turns_their_order():
+    given = marks({"A": 0.0, "judge": 0.0}, dialogues=120, seed=2)
+    model_of = {m.dialogue: "own" if m.dialogue < "d060" else "other" for m in given}
+    tilted = [
+        Mark(m.dialogue, m.item, m.rater, 1.0 if m.rater == "judge" and model_of[m.dialogue] == "own" else m.score, patient=m.patient)
+        for m in given
+    ]  # fmt: skip
+    rows, ranks = by_model(Ratings(tilted, Setting(BINARY, count=300)), ["judge"], ["A"], model_of)
+    found = {row.model: row for row in rows}
+    assert found["other"].bias == found["other"].low == found["other"].high == 0
+    assert found["own"].low > 0.3
+    assert (found["own"].judged, found["own"].dialogues) == (1, 60)
+    assert (ranks[0].models, abs(ranks[0].tau)) == (2, 1)

@@ -192,3 +192,16 @@ def test_a_key_that_langchain_read_is_redacted_too(run, server, provider, monkey
         ask(run, provider, options={"model": "m", "base_url": server.url})
     assert key not in str(failure.value)
     assert "the key is missing, wrong" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("reference", "is_object"),
+    [
+        ("collections:OrderedDict", True), ("collections:no-such-4o", False), ("openai:gpt-4o-mini", False),
+        ("no_such_module:thing", False), ("package.module:thing", True), ("model.py:thing", True), ("gpt-4o-mini", False),
+    ],
+)  # fmt: skip
+def test_an_object_of_a_module_is_told_from_a_name_of_a_provider(reference, is_object):
+    from medeval.llm.clients.langchain import _is_object
+
+    assert _is_object(reference) is is_object

@@ -147,3 +147,24 @@ def test_the_training_of_a_source_model_holds():
     recipe = resolve("medeval.recipes", "segmentation")
     config = _blocks("adaptation.md")[1]
     assert build(recipe, config).rotate
+
+
+@pytest.mark.slow
+def test_the_demo_runs(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    import medeval
+
+    monkeypatch.setenv("MEDEVAL_CACHE", str(tmp_path / "cache"))
+    run = medeval.run("sfda-demo", tmp_path / "run", overrides=["models.unet.training.epochs=1"])
+    records = run.records()
+    assert records["error"].isna().all()
+    assert set(records["arm"]) >= {
+        "source-only",
+        "ptbn",
+        "tent",
+        "upl-sfda",
+        "target-supervised",
+        "clean",
+        "noise@5",
+    }
+    assert (tmp_path / "run" / "report.html").exists()

@@ -159,20 +159,24 @@ def test_a_preset_shows_its_quirks_beside_what_its_twin_does():
 
 
 def test_recorded_sessions_end_where_each_person_stopped(small):
-    ids = [
-        path.stem for path in sorted((small.folder / small.pictures(cases=3)["root"] / "images").iterdir())
-    ]
+    pictures = small.pictures(cases=3)
+    ids = [path.stem for path in sorted((small.folder / pictures["root"] / "images").iterdir())]
     clicks = {"A": [[7, 7, 1]], "B": [[7, 7, 1], [8, 8, 1]]}
     lines = [
         {"case": case, "structure": "disk", "annotator": name, "round": number, "clicks": [click], "seconds": 2.0}
         for case in ids for name, given in clicks.items() for number, click in enumerate(given, start=1)
     ]  # fmt: skip
     (small.folder / "people.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    small.suite(
-        tasks=[small.task(prompts=["recorded", "1 click"], recorded="people.jsonl", structures=["disk"])]
-    )
+    task = small.task(prompts=["recorded", "1 click"], recorded="people.jsonl", structures=["disk"])
+    small.suite(datasets={"pics": pictures}, tasks=[task])
     run = small.run()
     found = [row for row in run.summary()["scores"] if row["prompt"] == "recorded" and not row["by"]]
     assert {row["metric"]: row["n"] for row in found if row["metric"] in ("dice", "dice spread")} == {
-        "dice": 6, "dice spread": 3,
-    }  # fmt: skip
+        "dice": 6,
+        "dice spread": 3,
+    }
+    means = {row["prompt"]: row["value"] for row in run.summary()["scores"]
+             if row["metric"] == "dice" and not row["by"]}  # fmt: skip
+    (gap,) = [row for row in run.summary()["scores"] if row["metric"] == "dice of people less simulated"]
+    assert (gap["prompt"], gap["n"]) == ("1 click", 3)
+    assert gap["value"] == pytest.approx(means["recorded"] - means["1 click"])

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from medeval.interaction import largest_component, mixed_points, tight_box
 from medeval.suite import Suite
 from medeval.tasks.frames import bilinear, framed, stretch, unframed
+from medeval.tasks.presets import presets
 from medeval.tasks.prompted_segmentation import PromptedSegmentation
 from medeval.types import Case, Grid, Image, MaskStack, Segmentation, rng
 
@@ -90,7 +91,7 @@ def test_a_preset_cannot_be_bent():
         PromptedSegmentation(preset="sam-med3")
 
 
-@pytest.mark.parametrize("preset", ["sam-med2d", "sam-med2d-strict"])
+@pytest.mark.parametrize("preset", sorted(presets()))
 def test_a_resolved_suite_with_a_preset_reads_back(preset):
     data = {
         "datasets": {"brain": {"format": "mni152", "slices": 1}},

@@ -5,6 +5,7 @@ LangChain's own cache, retries and callbacks are switched off: the harness has t
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
@@ -124,8 +125,7 @@ class LangChainClient:
     @cached_property
     def _makes(self) -> Any:
         """What makes the model of options; None where the reference is the model itself."""
-        module = self._reference.partition(":")[0]
-        if ":" not in self._reference or not ("." in module or "/" in module):
+        if not _is_object(self._reference):
             return lambda **options: _init_chat_model(self._reference, options)
         found = resolve("medeval.clients", self._reference)
         maker = isinstance(found, type) or (callable(found) and not hasattr(found, "ainvoke"))
@@ -186,6 +186,17 @@ def _remember_keys(model: Any) -> None:
         value = getattr(model, name, None)
         if isinstance(value, SecretStr):
             remember(value.get_secret_value())
+
+
+def _is_object(reference: str) -> bool:
+    """True for ``module:object`` and ``file.py:object``, False for a name such as ``openai:gpt-4o-mini``."""
+    module, colon, name = reference.partition(":")
+    if "." in module or "/" in module:
+        return bool(colon)
+    try:
+        return name.isidentifier() and hasattr(importlib.import_module(module), name)
+    except ImportError:
+        return False
 
 
 def _init_chat_model(name: str, options: dict[str, Any]) -> Any:
