@@ -84,20 +84,23 @@ class Slicewise:
         prompts: Literal["per-slice", "propagate"] = "per-slice",
         overlap: Annotated[float, Field(ge=0, le=1)] = 0.3,
         follow: Literal["box", "point"] | None = None,
+        boxes: bool = True,
     ) -> None:
         """model: an adapter's name, ``package.module:Class`` or ``path/file.py:Class``; its other options in ``options``.
 
         axis: across which slices are cut; ``thickest``: the axis with the largest spacing.
         overlap: Dice of neighbouring slices' masks under which ``propagate`` stops.
         follow: what ``propagate`` hands on; default: the box, for a model that takes boxes, else the point.
+        boxes: take boxes from the user. False for points alone: ``preset: sam-med3d`` tells every model that takes boxes where
+            the target is.
         Raises ``PluginError`` for a model that takes no pictures or no prompts.
         """
         given = {**(options or {}), **({"checkpoint": str(checkpoint)} if checkpoint else {})}
         self.model = build(resolve("medeval.adapters", model), given)
         _check_model(self.model, model)
         inner = getattr(self.model, "takes", None) or Capabilities()
-        sliced = {"boxes"} if "box" in inner.prompts else set()
-        self.takes = Capabilities(inner.prompts | sliced, frozenset({3}))  # type: ignore[misc]  # narrows the class's
+        taken = inner.prompts | {"boxes"} if "box" in inner.prompts else inner.prompts
+        self.takes = Capabilities(taken if boxes else taken - {"box", "boxes"}, frozenset({3}))  # type: ignore[misc]  # narrows the class's
         self.baseline = bool(getattr(self.model, "baseline", False))  # type: ignore[misc]
         self.axis = axis
         self.prompts = prompts

@@ -15,10 +15,10 @@ from medeval.types import rng
 
 _KNOWN = 0.85  # share of the questions that the well-read examinee knows
 _MET = 0.7  # share of a criterion's terms from which the toy grader calls it met
-_FILLER = frozenset(
+_FILLER = words(
     "a an and any are as at be by can could for from has have he her his how if in into is it its mean needs no not of on or "
     "other out she should so such that the their them then there these this those to was what when where whether which "
-    "who will with within without would you your user says say tells asks explains advises names states gives".split()
+    "who will with within without would you your user says say tells asks explains advises names states gives"
 )
 
 
@@ -68,7 +68,8 @@ def _bank() -> tuple[tuple[str, str, str], ...]:
     """(id, question, right answer)."""
     asked = Questions().questions
     return tuple(
-        (name, q.text, q.accepted[0] if q.right is None else q.options[q.right]) for name, (q, _) in asked.items()
+        (name, q.text, q.accepted[0] if q.right is None else q.options[q.right])
+        for name, (q, _) in asked.items()
     )
 
 
@@ -92,7 +93,11 @@ def _physician(text: str) -> str:
     """The written completion of a conversation, where there is one."""
     talks = HealthBench().conversations.values()
     found = next((talk for talk in talks if talk.prompt[-1]["content"] == text), None)
-    return found.completion if found and found.completion else "Right lower lobe pneumonia; temperature 38.4, CRP 140."
+    return (
+        found.completion
+        if found and found.completion
+        else "Right lower lobe pneumonia; temperature 38.4, CRP 140."
+    )
 
 
 def _terms(text: str) -> set[str]:

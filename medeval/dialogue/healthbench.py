@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from medeval.dialogue.files import DialogueFileError, checked
 from medeval.dialogue.rubric import CriteriaRubric, SignedCriterion
@@ -25,25 +25,27 @@ SCORE = "score"
 ROLES = ("system", "user", "assistant")
 
 
+def _messages(prompt: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for number, said in enumerate(prompt, start=1):
+        if said.get("role") not in ROLES or not isinstance(said.get("content"), str):
+            raise ValueError(f"message {number}: expected a role of {', '.join(ROLES)} and text content")
+    return [{"role": said["role"], "content": said["content"]} for said in prompt]
+
+
+Prompt = Annotated[list[dict[str, Any]], Field(min_length=1), AfterValidator(_messages)]
+
+
 class _Line(BaseModel):
     """Keys that are read; HealthBench's others (canary, binary labels) are left alone."""
 
     model_config = ConfigDict(extra="ignore")
 
     prompt_id: str | None = None
-    prompt: list[dict[str, Any]] = Field(min_length=1)
+    prompt: Prompt
     rubrics: list[dict[str, Any]] = Field(min_length=1)
     example_tags: list[str] = Field(default_factory=list)
     ideal_completions_data: dict[str, Any] | None = None
     patient: str | None = None
-
-    @field_validator("prompt")
-    @classmethod
-    def _messages(cls, prompt: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        for number, said in enumerate(prompt, start=1):
-            if said.get("role") not in ROLES or not isinstance(said.get("content"), str):
-                raise ValueError(f"message {number}: expected a role of {', '.join(ROLES)} and text content")
-        return [{"role": said["role"], "content": said["content"]} for said in prompt]
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,9 @@ class HealthBench(Dataset):
     def scan(self) -> Sequence[CaseInfo]:
         """The conversations in the file's order."""
         return [
-            CaseInfo(c.id, c.patient or c.id, {**c.metadata, "turns": len(c.prompt), "criteria": len(c.criteria)})
+            CaseInfo(
+                c.id, c.patient or c.id, {**c.metadata, "turns": len(c.prompt), "criteria": len(c.criteria)}
+            )
             for c in self.conversations.values()
         ]
 

@@ -90,7 +90,7 @@ class CriteriaGrader:
         form: Any = Grade if single else _grades(tuple(c.id for c in group))
         try:
             value, usage = await object_of(
-                self._chat, self._messages(group, shown, turn), form, f"judge {self.name}", sample
+                self._chat, self._asked(group, shown, turn), form, f"judge {self.name}", sample
             )
         except CaseFailure as error:
             if error.status is not Status.EVALUATOR_FAILED:
@@ -101,8 +101,13 @@ class CriteriaGrader:
             given.setdefault(group[0].id if single else grade.criterion, []).append(grade)
         return {c.id: self._read(c, given.get(c.id, [])) for c in group}, usage
 
-    def _messages(self, group: Sequence[SignedCriterion], shown: Fenced, turn: int) -> list[Message]:
+    def messages(
+        self, prompt: Sequence[Mapping[str, str]], answer: str, criteria: Sequence[SignedCriterion]
+    ) -> list[Message]:
         """Instructions, the fenced conversation by itself, then the criteria and the rules."""
+        return self._asked(criteria, self._shown(prompt, answer), len(prompt) + 1)
+
+    def _asked(self, group: Sequence[SignedCriterion], shown: Fenced, turn: int) -> list[Message]:
         told = "\n".join(json.dumps({"criterion": c.id, "text": c.text}, ensure_ascii=False) for c in group)
         return [
             message("system", _SYSTEM.format(nonce=shown.nonce)),

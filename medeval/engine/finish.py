@@ -10,6 +10,8 @@ from functools import cache
 from typing import Any
 
 from medeval.decisions.conclude import conclude, endpoint_sections
+from medeval.decisions.evidence import RunEvidence
+from medeval.decisions.replicates import replicate_sections
 from medeval.decisions.verify import seal
 from medeval.engine.artifacts import artifact_folder
 from medeval.engine.manifest import package_version
@@ -20,6 +22,7 @@ from medeval.runs.folder import RunFolder, UnitName
 from medeval.runs.parts import read_part
 from medeval.runs.run import Run, join_cases, kept_outputs, read_records
 from medeval.statistics import Resamples, clusters, interval_text
+from medeval.suite.replicates import MARK
 from medeval.tasks.base import Task
 from medeval.tasks.summary import CellEvidence, Evidence, Summary
 from medeval.tasks.summary_views import score_table
@@ -41,7 +44,8 @@ def finish(plan: Plan, folder: RunFolder, report: bool) -> None:
     confirmed = conclude(folder.path)
     if report:
         title = f"{plan.suite.name}: evaluation report"
-        sections = [*endpoint_sections(confirmed), *_sections(plan, summaries, failed)]
+        repeated = replicate_sections(RunEvidence(Run.open(folder.path))) if _replicated(plan) else []
+        sections = [*endpoint_sections(confirmed), *_sections(plan, summaries, failed), *repeated]
         pictures = _Pictures(plan, folder)
         path = folder.path / "report.html"
         attempt(lambda: write_report(path, title, sections, _meta(plan, folder), pictures.draw), path)
@@ -92,6 +96,11 @@ def tables(run: Run, by: str = "") -> list[Table]:
 def failures(run: Run) -> int:
     """Number of failed records of the cells that the run's suite names now, whoever's failure it was."""
     return sum(run.summary()["failed_records"].values())
+
+
+def _replicated(plan: Plan) -> bool:
+    """True when a model has several seeds or checkpoints."""
+    return len(plan.suite.seeds) > 1 or any(MARK in name for name in plan.suite.model_specs)
 
 
 def _has(plan: Plan, task: Task) -> bool:

@@ -270,7 +270,9 @@ class Worker:
             self.stopped = recorder.stopped
             journal.close()
             return
-        if self.task.transient_steps:
+        # What is missing may be tried again, and need not be paid for twice.
+        whole = not any(Status(status).missing for status in result.failed)
+        if whole and self.task.transient_steps:
             journal.discard()
         else:
             journal.close()

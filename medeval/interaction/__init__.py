@@ -6,6 +6,7 @@ nothing. ``docs/prompts.md`` tells which paper means what by "5 clicks".
 """
 
 from medeval.interaction.clicks import Click, ErrorRegion, click_rule, click_rules, first_click, next_click
+from medeval.interaction.corrections import Given, Round, correction_rule, correction_rules, next_correction
 from medeval.interaction.drawing import (
     BoxRule,
     PointRule,
@@ -16,6 +17,7 @@ from medeval.interaction.drawing import (
     mixed_points,
     tight_box,
 )
+from medeval.interaction.effort import Effort
 from medeval.interaction.settings import GRAMMAR, PromptError, PromptSetting, parse_prompt
 
 # Importing the module registers its click rules.
@@ -23,7 +25,7 @@ from medeval.interaction import rules as _rules  # noqa: F401  # isort: skip
 from medeval.interaction import autopet as _autopet, radioactive as _radioactive  # noqa: F401  # isort: skip
 
 __all__ = [
-    "GRAMMAR", "BoxRule", "Click", "ErrorRegion", "PointRule", "PromptError", "PromptSetting", "click_rule", "click_rules",
-    "draw_points", "first_click", "jittered_box", "largest_component", "middle_slice_box", "mixed_points", "next_click",
-    "parse_prompt", "tight_box",
+    "GRAMMAR", "BoxRule", "Click", "Effort", "ErrorRegion", "Given", "PointRule", "PromptError", "PromptSetting", "Round",
+    "click_rule", "click_rules", "correction_rule", "correction_rules", "draw_points", "first_click", "jittered_box",
+    "largest_component", "middle_slice_box", "mixed_points", "next_click", "next_correction", "parse_prompt", "tight_box",
 ]  # fmt: skip

@@ -95,11 +95,14 @@ def next_click(
 
     prediction, reference: bool, same shape. clicked: (n, ndim) voxels clicked so far, () at first.
     spacing: voxel edge lengths in array order. ignored: bool, voxels that are scored for no structure.
-    Raises ``PromptError`` on an unknown rule.
+    Of a correction rule (``medeval.interaction.corrections``) that gives several points the first. Raises ``PromptError``
+    on an unknown rule.
     """
-    if rule not in _RULES:
-        raise PromptError(f"click rule {rule!r} is not known; {nearest(rule, _RULES)}")
     reference = np.asarray(reference, dtype=bool)
+    if rule not in _RULES:
+        return _first_of_correction(
+            np.asarray(prediction, dtype=bool), reference, clicked, rule, rng, spacing, ignored
+        )
     wrong = np.asarray(prediction, dtype=bool) ^ reference
     if ignored is not None:
         wrong &= ~ignored
@@ -108,6 +111,25 @@ def next_click(
         return None
     click = _RULES[rule](_region(wrong, reference, box, clicked, spacing), rng)
     return Click(tuple(int(i) for i in np.asarray(click.point) + box[0]), click.label)
+
+
+def _first_of_correction(
+    prediction: NDArray[np.bool_],
+    reference: NDArray[np.bool_],
+    clicked: ArrayLike,
+    rule: str,
+    rng: np.random.Generator,
+    spacing: Sequence[float],
+    ignored: NDArray[np.bool_] | None,
+) -> Click | None:
+    from medeval.interaction.corrections import Round, correction_rules, next_correction
+
+    if rule not in correction_rules():
+        raise PromptError(f"click rule {rule!r} is not known; {nearest(rule, correction_rules())}")
+    earlier = np.asarray(clicked, dtype=np.int64).reshape(-1, reference.ndim)
+    state = Round(prediction, reference, earlier, tuple(float(edge) for edge in spacing), ignored=ignored)
+    given = next_correction(state, rule, rng)
+    return None if given is None else Click(tuple(given.points[0].tolist()), int(given.labels[0]))
 
 
 def _region(

@@ -102,6 +102,22 @@ class ShareReached(ClicksToTarget):
     read: Read = "reached"
 
 
+class ReachedBy(ShareReached):
+    """1 - S(k): the share of sessions that have reached the quality by click k; one point of a curve, not registered."""
+
+    def __init__(self, quality: float, click: int) -> None:
+        self.quality, self.click = quality, click
+        self.name = f"reached by click {click}"
+
+    def reduce(
+        self, statistics: Mapping[str, NDArray], weights: NDArray[np.float64], state: Any = None
+    ) -> NDArray[np.float64]:
+        """The point of the curve under each weighting."""
+        clicks = np.asarray(statistics["value"], dtype=np.float64)
+        curve = still_open(clicks, np.asarray(statistics["reached"]) > 0, weights, self.click)
+        return np.asarray(1 - curve[:, -1])
+
+
 def _parse(name: str) -> ClicksToTarget | None:
     parts = split(name)
     if parts.base not in _WORDS or not parts.argument:

@@ -19,6 +19,7 @@ from medeval.suite.entries import Checked, Entries, Shell, task_name
 from medeval.suite.find import find_suite
 from medeval.suite.mistakes import KeyPath, Mistakes, Place
 from medeval.suite.overrides import override
+from medeval.suite.replicates import expand_replicates
 from medeval.suite.source import Reader, compose
 from medeval.tasks.base import Task
 from medeval.types import Spec, nearest
@@ -95,6 +96,7 @@ class Suite:
             )
         for number, text in enumerate(overrides, start=1):
             override(data, text, number, reader)
+        data = expand_replicates(data, base, reader.mistakes)
         suite = _Check(data, reader.mistakes, base).suite(name, reader.secrets)
         reader.mistakes.tell()
         return suite

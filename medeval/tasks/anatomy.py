@@ -22,7 +22,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
         r"ventricular system|optic (nerve|chiasm)|cochlea",
     ),
     ("brain", r"brain"),
-    ("cardiac", r"heart|atri(um|a)|myocardium|ventricle"),
+    ("cardiac", r"heart|atri(um|a)|myocardium|(?<!lateral )(?<!third )(?<!fourth )ventricle"),
     (
         "bone",
         r"clavicula|femur|humerus|\bribs?\b|sacrum|scapula|vertebra|\bhips?\b|sternum|skull|mandible|costal|bone",
@@ -32,7 +32,7 @@ _GROUPS: tuple[tuple[str, str], ...] = (
         "abdomen & thorax",
         r"adrenal|aorta|bladder|colon|eyeball|kidney|liver|lung|spleen|pancreas|stomach|duodenum|esophagus|oesophagus|"
         r"gall ?bladder|prostate|uterus|vena cava|postcava|portal vein|splenic vein|iliac|trachea|bowel|intestine|"
-        r"thyroid|pulmonary|artery|vein|face|spinal cord",
+        r"thyroid|pulmonary|artery|vein|brachiocephalic",
     ),
 )
 

@@ -83,11 +83,11 @@ class Task(BaseModel, ABC):
     ] = ()  # names that a case's inputs or reference must hold: "image", "structures"
     uses_labels: ClassVar[bool] = False  # True when prepare trains on labels in all arms: the report prints it
     columns: ClassVar[Mapping[str, str]] = {}  # extra record columns -> Arrow type name
-    derived: ClassVar[
-        Mapping[str, Callable[[str], Any]]
-    ] = {}  # columns that are a function of the structure, also where it failed
+    # Columns that are a function of the structure, also where it failed.
+    derived: ClassVar[Mapping[str, Callable[[str], Any]]] = {}
     ladder: ClassVar[str] = ""  # x axis of its curve over rounds, "" when it has no rounds
-    transient_steps: ClassVar[bool] = False  # True when finished steps are of no use once a unit's records are written
+    # True when finished steps are of no use once a unit's records are written: its journal is then removed.
+    transient_steps: ClassVar[bool] = False
 
     task: str = Field(description="The task's registered name.")
     name: str = Field(

@@ -152,9 +152,7 @@ class HealthBenchTask(Task):
             CriteriaGrader(open_(block, "judge"), f"judge {number}", grouping=self.grouping)
             for number, block in enumerate(self.judges, start=1)
         ]
-        sheets = await asyncio.gather(
-            *(g.grade(told.prompt, text, told.criteria, output.key.sample) for g in graders)
-        )
+        sheets = await asyncio.gather(*(g.grade(told.prompt, text, told.criteria) for g in graders))
         outcomes = combined(sheets, told.rubric, "majority", self.min_valid)
         met = {o.item: o.score >= 0.5 for o in outcomes if o.score is not None}
         names = self._structures(told)

@@ -48,15 +48,22 @@ class InteractionViews(PromptingOptions):
     def observations(self, scorer: CellScorer) -> Any:
         """Scores with their effort, and what else has tables of its own."""
         from medeval.tasks.effort_views import effort_points
+        from medeval.tasks.survival_views import survival_points
 
-        return effort_points(scorer, self.full_cost)
+        reached = survival_points(scorer, self.settings, self.session_metrics, self.session_curve)
+        return effort_points(scorer, self.full_cost), reached
 
     def more_views(self, observed: Sequence[Any], scores: Sequence[Mapping[str, Any]]) -> Sequence[View]:
         """Quality against interaction cost, and what the preset's strict twin mends."""
         from medeval.tasks.effort_views import effort_views
+        from medeval.tasks.survival_views import survival_views
 
-        points = [row for cell in observed for row in cell]
-        views = effort_views(self.label, points, self.full_cost)
+        points = [row for efforts, _ in observed for row in efforts]
+        reached = [row for _, rows in observed for row in rows]
+        views = [
+            *effort_views(self.label, points, self.full_cost),
+            *survival_views(self.label, reached, self.session_curve),
+        ]
         return [*self._about([row for row in scores if "about" in row]), *views, *self._protocol()]
 
     def _about(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[View]:

@@ -27,7 +27,7 @@ from medeval.tasks.context import Context
 from medeval.tasks.mini_cex_summary import headlines
 from medeval.tasks.summary import CellEvidence, CellScorer, Evidence, Summary
 from medeval.tasks.summary_views import table_note
-from medeval.types import Case, CaseFailure, CaseInfo, EvaluatorFailure, Failure, Key, Output, Status
+from medeval.types import Case, CaseFailure, CaseInfo, EvaluatorFailure, Failure, Key, ModelFailure, Output
 from medeval.types.views import Column, Dialogues, RatedDialogue, RatedItem, RatedTurn, Table, View
 
 ALL = "all"
@@ -82,8 +82,6 @@ class SimulatedPatient(Task):
             talks = [self._talk(model, told, list(group), context) for _, group in probes]
             try:
                 found = await asyncio.gather(*talks)
-            except EvaluatorFailure as error:  # the patient is the model here
-                yield Failure(case.id, Key("*"), _status(error), str(error))
             except CaseFailure as error:
                 if getattr(error, "stops_run", False):
                     raise
@@ -148,15 +146,15 @@ class SimulatedPatient(Task):
         return Summary(scores, views)
 
 
-def _status(error: EvaluatorFailure) -> Status:
-    """What a patient's failure is when the patient is under test: what the call gave, or the model's own exception."""
-    cause = error.__cause__
-    return cause.status if isinstance(cause, CaseFailure) else Status.MODEL_FAILED
-
-
 async def _answer(patient: Patient, turns: Sequence[Turn], case_id: str, context: Context) -> dict[str, Any]:
     async def call() -> Turn:
-        return await patient.answer(turns[-1].text, turns)
+        try:
+            return await patient.answer(turns[-1].text, turns)
+        except (
+            EvaluatorFailure
+        ) as error:  # the patient is the model here: what its call gave, or its own exception
+            cause = error.__cause__
+            raise cause if isinstance(cause, CaseFailure) else ModelFailure(str(error)) from None
 
     return (await context.acall(case_id, "patient", call)).to_plain()
 

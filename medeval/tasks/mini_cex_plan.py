@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from medeval.dialogue.rubric import Item
+from medeval.dialogue.rubric import Item, ItemRubric, SignedCriterion
 from medeval.llm.prices import estimate_dialogue
 from medeval.tasks.base import ChatPlan
 
@@ -28,6 +28,10 @@ def plans(task: MiniCex) -> Iterator[ChatPlan]:
     for block in task.judges:
         if isinstance(block, Mapping):
             yield _judge(block, task)
+    if task.diagnosis_judge is not None:
+        yield ChatPlan(
+            "judge", task.diagnosis_judge, task.samples, task.samples * _PROMPT, task.samples * _VERDICT
+        )
 
 
 def _talk(role: str, block: Mapping[str, Any] | None, task: MiniCex, turns: int, prompt: int) -> ChatPlan:
@@ -41,7 +45,11 @@ def _judge(block: Mapping[str, Any], task: MiniCex) -> ChatPlan:
     """Each group of items is one call that is shown the whole dialogue."""
     groups: dict[Any, int] = {}
     written = 0
-    for part in getattr(task.loaded, "items", None) or getattr(task.loaded, "criteria", ()):
+    rubric = task.loaded
+    parts: Sequence[Item | SignedCriterion] = (
+        rubric.items if isinstance(rubric, ItemRubric) else rubric.criteria
+    )
+    for part in parts:
         if isinstance(part, Item) and part.not_applicable:
             continue
         key = {"item": part.id, "dimension": getattr(part, "dimension", ""), "all": ""}[task.judge_group]

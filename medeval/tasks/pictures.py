@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,14 @@ def mask_picture(case: Case, output: Output | None, key: Key) -> Picture | None:
     plane = _Plane(truth, predicted)
     image: Image = case.inputs["image"]
     columns = output.columns if output is not None else {}
+    drawn = plane.strokes(columns, truth.shape)
     return Picture(
         background=plane.windowed(image.array),
-        outlines={"reference": plane.cut(truth), "prediction": plane.cut(predicted)},
+        outlines={
+            "reference": plane.cut(truth),
+            "prediction": plane.cut(predicted),
+            **({} if drawn is None else {"drawn by the user": plane.cut(drawn)}),
+        },
         points=plane.points(columns),
         box=plane.box(columns),
         caption=plane.caption,
@@ -70,14 +76,33 @@ class _Plane:
     def box(self, columns: Mapping[str, Any]) -> tuple[int, int, int, int] | None:
         """(row0, column0, row1, column1), half-open, when the prompt's box meets this plane."""
         given = json.loads(columns.get("box") or "null")
-        if given is None:
+        boxes = [*([] if given is None else [given]), *json.loads(columns.get("boxes") or "[]")]
+        for start, stop in boxes:
+            if self.slice is None:
+                return (start[0], start[1], stop[0], stop[1])
+            if start[2] <= self.slice < stop[2]:
+                return (self.height - stop[1], start[0], self.height - start[1], stop[0])
+        return None
+
+    def strokes(self, columns: Mapping[str, Any], shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+        """Bool array of the image's shape: the voxels of all lines, lassos and scribbles; None when there are none."""
+        given = json.loads(columns.get("strokes") or "[]")
+        if not given:
             return None
-        start, stop = given
-        if self.slice is None:
-            return (start[0], start[1], stop[0], stop[1])
-        if not start[2] <= self.slice < stop[2]:
-            return None
-        return (self.height - stop[1], start[0], self.height - start[1], stop[0])
+        drawn = np.zeros(shape, dtype=bool)
+        for stroke in given:
+            drawn[tuple(_dense(np.asarray(stroke["path"])).T)] = True
+        return drawn
 
     def _place(self, point: list[int]) -> tuple[int, int]:
         return (point[0], point[1]) if self.slice is None else (self.height - 1 - point[1], point[0])
+
+
+def _dense(path: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(m, ndim) every voxel on the straight lines between the voxels of a path."""
+    parts = [path[:1]]
+    for start, stop in pairwise(path):
+        steps = max(1, int(np.abs(stop - start).max()))
+        shares = np.arange(1, steps + 1)[:, None] / steps
+        parts.append((start + shares * (stop - start)).round().astype(np.int64))
+    return np.vstack(parts)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from medeval.interaction import PromptSetting
 from medeval.interaction.effort import EFFORT_COLUMNS
 from medeval.metrics.base import Value
@@ -173,8 +175,8 @@ class PromptedSegmentation(InteractionViews, PromptingOptions):
         grid = grid_of(case)
         reference = case.reference["structures"]
         name = output.key.structure
-        present = name in reference.present()
-        truth = reference.mask(name) if name in reference.names else output.value.mask & False
+        truth = reference.mask(name) if name in reference.names else np.zeros_like(output.value.mask)
+        present = bool(truth.any())
         pair = MaskPair(
             output.value.mask,
             truth,

@@ -25,7 +25,7 @@ from medeval.tasks.question_answering_prompts import (
     PROMPT,
     Confidence,
     check_prompt,
-    letter_probabilities,
+    letter_probability,
     messages_of,
     shown_order,
 )
@@ -118,7 +118,11 @@ class QuestionAnswering(Task):
             yield Unit(index.ids[start : start + self.batch_size])
 
     def owed(self, case: Case, context: Context) -> Sequence[Key]:
-        """One record a sample and order."""
+        """One record a sample and order.
+
+        An open question has one order, and as many records all the same: else it would weigh less. Its equal prompts are one
+        call (the cache joins them, also in flight).
+        """
         return [Key(sample=number) for number in range(self.asked_times)]
 
     def owed_unread(self, info: CaseInfo, context: Context) -> Sequence[Key]:
@@ -156,7 +160,7 @@ class QuestionAnswering(Task):
             if self.confidence == "logprobs" and order:
                 found = letter_of(reply.text, [case.inputs["options"][at] for at in order])
                 letter = None if found.position is None else LETTERS[found.position]
-                kept["confidence"] = letter and letter_probabilities(reply.raw, letter, len(order))
+                kept["confidence"] = letter and letter_probability(reply.raw, letter, len(order))
             return kept
 
         name = f"{case.id}/{number}"
@@ -193,7 +197,7 @@ class QuestionAnswering(Task):
                 text, options, case.reference["answer"], output.value.get("order")
             )
         else:
-            correct, columns = await self._open(text, case, output.key.sample, context)
+            correct, columns = await self._open(text, case, context)
         confidence = output.value.get("confidence")
         if self.confidence == "stated":
             confidence = confidence_of(text)
@@ -217,9 +221,8 @@ class QuestionAnswering(Task):
             "choices": len(options),
         }
 
-    async def _open(
-        self, text: str, case: Case, sample: int, context: Context
-    ) -> tuple[bool, dict[str, Any]]:
+    async def _open(self, text: str, case: Case, context: Context) -> tuple[bool, dict[str, Any]]:
+        """Equal answers get one verdict: the judge is not asked by sample."""
         answer, accepted = open_answer(text), case.reference["answer"]
         if exactly(answer, accepted) or self.judge is None:
             return exactly(answer, accepted), {
@@ -227,7 +230,7 @@ class QuestionAnswering(Task):
                 "judged": "exact match" if self.judge else None,
             }
         chat = ChatOpener(context)(self.judge, "judge")
-        verdict, used = await same_meaning(chat, case.inputs["question"], accepted, answer, sample)
+        verdict, used = await same_meaning(chat, case.inputs["question"], accepted, answer)
         tokens = int(used.get("input", 0) + used.get("output", 0))
         return verdict.same, {"answer": answer, "judged": verdict.reason, "judge_tokens": tokens}
 

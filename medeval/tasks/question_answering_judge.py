@@ -34,7 +34,7 @@ class Comparison(BaseModel):
 
 
 async def same_meaning(
-    chat: Chat, question: str, accepted: Sequence[str], answer: str, sample: int = 0
+    chat: Chat, question: str, accepted: Sequence[str], answer: str
 ) -> tuple[Comparison, dict[str, float]]:
     """The verdict, and what it cost. Raises ``EvaluatorFailure`` when there is none."""
     text = _ASK.format(
@@ -42,4 +42,4 @@ async def same_meaning(
         accepted="\n".join(quoted(reference, "reference") for reference in accepted),
         answer=quoted(answer, "answer"),
     )
-    return await object_of(chat, [message("system", _SYSTEM), message("user", text)], Comparison, "judge of the answer", sample)  # fmt: skip
+    return await object_of(chat, [message("system", _SYSTEM), message("user", text)], Comparison, "judge of the answer")  # fmt: skip

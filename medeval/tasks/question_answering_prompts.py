@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from medeval.datasets.questions import LETTERS
 from medeval.llm.messages import Message, Picture, system, user
-from medeval.types import DataError
 
 Confidence = Literal["none", "stated", "logprobs"]
 PROMPT = "{context}{question}\n\n{options}\n\n{instruction}"
@@ -62,26 +63,19 @@ def messages_of(
 
 def filled(prompt: str, parts: Mapping[str, str]) -> str:
     """The prompt with its placeholders replaced in one pass: braces in a question are not read again."""
-    import re
-
     names = "|".join(map(re.escape, parts))
     text = re.sub(names, lambda match: parts[match[0]], prompt)
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def letter_probabilities(raw: Mapping[str, Any], letter: str, shown: int) -> float | None:
+def letter_probability(raw: Mapping[str, Any], letter: str, shown: int) -> float | None:
     """Probability of the chosen letter by the server's token probabilities, among the letters shown; None without them.
 
-    raw: the body of an OpenAI-like server that was asked for ``logprobs`` (``extra_body: {logprobs: true, top_logprobs: 20}``).
-    The last token that is the chosen letter counts; letters that are not among its alternatives have probability 0.
+    raw: the body of an OpenAI-like server that was asked for ``logprobs`` (``extra_body: {logprobs: true, top_logprobs: 20}``),
+    or what LangChain keeps of it. The last token that is the chosen letter counts; letters that are not among its
+    alternatives have probability 0.
     """
-    import math
-
-    try:
-        tokens = raw["choices"][0]["logprobs"]["content"]
-    except (KeyError, IndexError, TypeError):
-        return None
-    for token in reversed(tokens or []):
+    for token in reversed(_tokens(raw)):
         if _bare(token.get("token")) == letter:
             found: dict[str, float] = {letter: math.exp(token["logprob"])}
             for other in token.get("top_logprobs") or []:
@@ -90,6 +84,15 @@ def letter_probabilities(raw: Mapping[str, Any], letter: str, shown: int) -> flo
                     found[name] = found.get(name, 0.0) + math.exp(other["logprob"])
             return found[letter] / sum(found.values())
     return None
+
+
+def _tokens(raw: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The tokens of a body with their log probabilities; () where there are none."""
+    try:
+        holder = raw["choices"][0] if "choices" in raw else raw["response_metadata"]
+        return holder["logprobs"]["content"] or ()
+    except (KeyError, IndexError, TypeError):
+        return ()
 
 
 def _bare(token: Any) -> str:
@@ -102,9 +105,3 @@ def check_prompt(prompt: str) -> str:
     if missing:
         raise ValueError(f"the prompt lacks {' and '.join(missing)}; its default is {PROMPT!r}")
     return prompt
-
-
-__all__ = [
-    "LETTERS", "PROMPT", "Confidence", "DataError", "check_prompt", "filled", "letter_probabilities", "messages_of",
-    "shown_order",
-]  # fmt: skip

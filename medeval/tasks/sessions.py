@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from medeval.interaction import PromptSetting
 from medeval.interaction.effort import EFFORT_COLUMNS, cost_of
 from medeval.metrics.base import MeanMetric, Metric, Statistic, Value
 from medeval.metrics.click_survival import ClicksToTarget
-from medeval.metrics.clicks import ClickCurve
+from medeval.metrics.clicks import ClickCurve, CostMetric
 from medeval.metrics.registry import get_metric
 from medeval.tasks.summary import CellScorer
 
@@ -56,27 +57,33 @@ class Sessions:
         rounds = self.scorer.column("round")
         return [sorted(group, key=lambda member: rounds[member]) for group in found.values()]
 
+    @cached_property
+    def _is_absent(self) -> NDArray[np.bool_]:
+        return _floats(self.scorer.column("voxels_reference")) == 0
+
     def absent(self, group: Sequence[int]) -> bool:
         """True for a structure that was not there: its sessions are no segmentation of anything."""
-        voxels = self.scorer.column("voxels_reference")[list(group)]
-        known = [value for value in voxels if value is not None and value == value]
-        return bool(known) and not any(known)
+        return any(self._is_absent[member] for member in group)
+
+    @cached_property
+    def _cost(self) -> NDArray[np.float64]:
+        columns = {name: _floats(self.scorer.column(name)) for name in EFFORT_COLUMNS}
+        columns["drawn_mm"] = np.nan_to_num(columns["drawn_mm"])  # pictures have no millimetres
+        return np.asarray(cost_of(columns, self.weights) + np.zeros(len(columns["n_clicks"])))
 
     def costs(self, group: Sequence[int]) -> list[float]:
         """Interaction cost so far of each row; a round that failed cost one click more than the last."""
-        columns = {name: self.scorer.column(name)[list(group)] for name in EFFORT_COLUMNS}
         costs, last = [], 0.0
-        for position in range(len(group)):
-            row = {name: _number(column[position]) for name, column in columns.items()}
-            cost = cost_of(
-                {**row, "drawn_mm": 0.0 if np.isnan(row["drawn_mm"]) else row["drawn_mm"]}, self.weights
-            )
-            last = last + self.weights.get("click", 0.0) if np.isnan(cost) else float(cost)
+        for member in group:
+            cost = float(self._cost[member])
+            last = last + self.weights.get("click", 0.0) if cost != cost else cost
             costs.append(last)
         return costs
 
-    def curve(self, metric: str, group: Sequence[int], setting: PromptSetting) -> ClickCurve:
-        """The session's scores after each click, and against cost; censored where a round is missing.
+    def curve(
+        self, metric: str, group: Sequence[int], setting: PromptSetting, *, costed: bool = True
+    ) -> ClickCurve:
+        """The session's scores after each click and, if ``costed``, against cost; censored where a round is missing.
 
         A session that failed at some round keeps the scores that it had, and has 0 from there on: a model that breaks down
         has not reached the quality.
@@ -87,9 +94,12 @@ class Sessions:
             whole.pop()
         clicked = [member for member in whole if setting.clicks_by(int(rounds[member])) > 0]
         scores = self.scorer.curve(metric, clicked) or ()
+        censored = len(whole) < len(group)
+        if not costed:
+            return ClickCurve(scores, setting.corrections, censored=censored)
         every = self.scorer.curve(metric, whole) or ()
         path = tuple(zip(self.costs(whole), every, strict=True))
-        return ClickCurve(scores, setting.corrections, path, censored=len(whole) < len(group))
+        return ClickCurve(scores, setting.corrections, path, censored)
 
 
 def session_scores(
@@ -108,21 +118,34 @@ def session_scores(
         return []
     sessions = Sessions(scorer, weights)
     several = {setting.label: setting for setting in settings if setting.corrections > 1}
+    metrics = [get_metric(name) for name in names]
+    costed = any(isinstance(metric, CostMetric) for metric in metrics)
     rows = []
     for prompt, members in scorer.by_prompt(np.arange(len(scorer.column("round")))):
         if prompt in several:
-            found = list(_found(sessions, members, curve, several[prompt]))
-            rows += [_row(scorer, get_metric(name), prompt, curve, found) for name in names if found]
+            found = list(_found(sessions, members, curve, several[prompt], costed))
+            rows += [_row(scorer, metric, prompt, curve, found) for metric in metrics if found]
     return rows
 
 
+def asked_sessions(
+    scorer: CellScorer, settings: Sequence[PromptSetting], curve: str
+) -> Iterator[tuple[str, list[tuple[int, ClickCurve]]]]:
+    """(setting of several clicks, its sessions: a row number that stands for each, and its curve without costs)."""
+    sessions = Sessions(scorer, {})
+    several = {setting.label: setting for setting in settings if setting.corrections > 1}
+    for prompt, members in scorer.by_prompt(np.arange(len(scorer.column("round")))):
+        if prompt in several and curve in scorer.task.metrics:
+            yield prompt, list(_found(sessions, members, curve, several[prompt], False))
+
+
 def _found(
-    sessions: Sessions, members: NDArray[np.int64], curve: str, setting: PromptSetting
+    sessions: Sessions, members: NDArray[np.int64], curve: str, setting: PromptSetting, costed: bool
 ) -> Iterator[tuple[int, ClickCurve]]:
     """(a row number that stands for the session, its curve), of all sessions that were asked."""
     for group in sessions.groups(members):
         if sessions.scorer.covered(group[0]) and not sessions.absent(group):
-            yield group[-1], sessions.curve(curve, group, setting)
+            yield group[-1], sessions.curve(curve, group, setting, costed=costed)
 
 
 def _row(
@@ -174,5 +197,6 @@ def figure_row(
     )
 
 
-def _number(value: Any) -> float:
-    return np.nan if value is None else float(value)
+def _floats(column: NDArray) -> NDArray[np.float64]:
+    """A column as numbers, NaN where there is none."""
+    return np.array([np.nan if value is None else value for value in column], dtype=np.float64)

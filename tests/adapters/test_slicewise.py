@@ -294,6 +294,15 @@ def test_what_is_handed_on_may_be_chosen(follow, handed):
     assert all((prompt.box is None) == (handed == "points") for prompt in others)
 
 
+def test_boxes_may_be_refused_from_the_user_and_still_be_handed_on():
+    image, _ = ball()
+    adapter = make(prompts="propagate", boxes=False)
+    assert adapter.takes.prompts == Recorder.takes.prompts - {"box", "boxes"}
+    adapter.segment(adapter.encode(image), [clicked([9, 11, 13])])
+    assert adapter.model.asked[0].box is None
+    assert adapter.model.asked[1].box is not None
+
+
 def test_a_box_cannot_be_handed_to_a_model_without_boxes():
     with pytest.raises(PluginError, match=r"follow: .* takes no box; it takes points"):
         Slicewise(f"{__name__}:Recorder", options={"boxes": False}, prompts="propagate", follow="box")

@@ -109,3 +109,10 @@ class Written:
         if self.values[case] is None:
             raise ValueError("no value")
         return self.values[case] + self.shift
+
+
+class Trained(Written):
+    """The same from a checkpoint."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        super().__init__(checkpoint)

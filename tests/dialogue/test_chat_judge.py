@@ -130,6 +130,21 @@ def test_the_judge_does_not_learn_who_the_doctor_is():
     assert not [name for name in ("chatgpt", "gpt-4o", "openai", "claude", "llama", "palm") if name in told]
 
 
+def test_names_of_the_suites_own_are_blotted_out_as_words():
+    dialogue = said("P: x", "D: Here is MyMed-7B, made by Our Clinic; the clinician will see you.")
+    _, chat = rate(verdicts, dialogue, blind=("mymed-7b", "our clinic"))
+    told = chat.shown[0][1]["content"]
+    assert "Here is [name], made by [name]; the clinician will see you." in told
+
+
+def test_the_order_of_items_follows_the_seed():
+    orders = {
+        json.dumps([items_of(m) for m in rate(verdicts, group="all", seed=seed)[1].shown])
+        for seed in range(4)
+    }
+    assert len(orders) > 1
+
+
 def test_long_turns_are_cut_with_a_mark_so_that_length_buys_nothing():
     found, chat = rate(verdicts, said("P: x", "D: " + "blah " * 5000))
     assert len(chat.shown[0][1]["content"]) < CAP + 500

@@ -147,3 +147,26 @@ def test_facts_told_in_other_words_order_are_recognised_and_denials_are_kept_apa
     )
     assert "past.1" in told
     assert "negative.1" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "leaks"),
+    [
+        ("They said it was a heart attack.", True),
+        ("Is it a myocardial infarction?", True),
+        ("An ST elevation myocardial infarction, I read.", True),
+        ("My father died of his heart.", False),
+        ("My chest feels tight, like a cap on it.", False),
+    ],
+)
+def test_a_leak_is_found_under_other_names_of_the_disease_too(text, leaks):
+    assert bool(leak(text, HEART)) is leaks
+    assert leak(text, HEART, doctor_said="This is a heart attack.") is None
+
+
+def test_a_name_that_stands_in_the_cases_own_facts_is_no_secret():
+    fact = HEART.facts[0].model_copy(update={"id": "x", "text": "My uncle had a heart attack."})
+    case = HEART.model_copy(update={"facts": (*HEART.facts, fact)})
+    told = type(HEART).model_validate(case.model_dump())
+    assert leak("My uncle had a heart attack.", told) is None
+    assert leak("I have a myocardial infarction.", told)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medeval.interaction import first_click, next_click
 from medeval.interaction.autopet import click_pairs
 from medeval.interaction.corrections import Round, next_correction
 from medeval.metrics.masks import MaskPair
@@ -93,3 +94,11 @@ def measured(prediction, truth, spacing, shape):
     if not truth.any():
         values[0] = None
     return [float("nan") if value is None else value["value"] for value in values]
+
+
+@pytest.mark.parametrize("rule", ["autopet", "sam-med3d", "radioactive"])
+def test_every_policy_can_be_asked_for_its_next_click(arrays, rule):
+    label = arrays["two_lesions__label"] > 0
+    click = next_click(np.zeros_like(label), label, (), rule, rng("next"), (1.0, 1.0, 1.0))
+    assert (label[click.point], click.label) == (True, 1)
+    assert label[first_click(label, rule, rng("first"), (1.0, 1.0, 1.0))]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medeval.statistics.corrections import benjamini_hochberg, corrected, holm
@@ -18,6 +18,7 @@ def test_benjamini_hochberg_by_hand() -> None:
     assert benjamini_hochberg([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.02, 0.04, 0.04, 0.02])
 
 
+@settings(deadline=None)
 @given(P)
 def test_corrections_agree_with_statsmodels(values: list[float]) -> None:
     peer = pytest.importorskip("statsmodels.stats.multitest")
@@ -25,6 +26,7 @@ def test_corrections_agree_with_statsmodels(values: list[float]) -> None:
         assert ours(values) == pytest.approx(peer.multipletests(values, method=name)[1])
 
 
+@settings(deadline=None)
 @given(P)
 def test_benjamini_hochberg_agrees_with_scipy(values: list[float]) -> None:
     from scipy.stats import false_discovery_control

@@ -127,6 +127,23 @@ def test_cvpr25s_figures_average_a_case_before_its_rules():
     assert found["NSD_Final"] == pytest.approx((0.0 + 0.5) / 2)  # the first case is hopeless
 
 
+def test_autopets_figures_leave_out_what_a_case_without_a_lesion_has_not():
+    lesion = zip((0.2, 0.5, 0.8), (3.0, 2.0, 1.0), (1.0, 0.0, 0.0), strict=True)
+    none = zip((None, None, None), (2.0, 2.0, 0.0), (None, None, None), strict=True)
+    records = [
+        record(case, "2 click pairs", n, dice, voxels=voxels) | {"fpv_ml": fpv, "fnv_ml": fnv}
+        for case, voxels, steps in (("a", (9, 9), lesion), ("b", (0, 9), none))
+        for n, (dice, fpv, fnv) in enumerate(steps, start=1)
+    ]
+    records = [r | {"fpv_ml.rule": None, "fnv_ml.rule": None} for r in records]
+    metrics = ("dice", "fpv_ml", "fnv_ml")
+    _, scorer, _ = scored(records, metrics=metrics, prompts=("2 click pairs",), absent="scored")
+    found = {row["metric"]: row for row in challenge_scores(scorer, "autopet-iv", scorer.task.settings)}
+    assert (found["dice_auc"]["value"], found["dice_auc"]["n"]) == (pytest.approx(1.0), 1)
+    assert found["fpv_auc"]["value"] == pytest.approx((4.0 + 3.0) / 2)
+    assert (found["fnv_final"]["value"], found["fpv_final"]["value"]) == (0.0, 0.5)
+
+
 def test_quality_is_drawn_against_clicks_and_against_cost():
     records = [r for case in "abcd" for r in (
         *session(case, "3 clicks", 0.5, 0.7, 0.9),
@@ -145,6 +162,16 @@ def test_quality_is_drawn_against_clicks_and_against_cost():
     assert [(row["prompt"], row["n_boxes"], row["cost"]) for row in effort.rows] == [
         ("3 clicks", 0.0, 3.5), ("box", 1.0, 4.0),
     ]  # fmt: skip
+
+
+def test_the_share_that_got_there_is_drawn_by_click():
+    records = [*session("a", "3 clicks", 0.5, 0.95, 0.95), *session("b", "3 clicks", 0.5, 0.6, 0.95),
+               *session("c", "3 clicks", 0.5, 0.6, 0.7)]  # fmt: skip
+    task, _, evidence = scored(records, prompts=("3 clicks", "1 click"), session_metrics=("ctt@90", "noc@80"))
+    views = {view.title: view for view in summarize(task, evidence).views}
+    (line,) = views["Sessions that reach dice 0.9: prompted-segmentation on data"].series
+    assert (line.name, line.x) == ("model (3 clicks)", [1, 2, 3])
+    assert line.y == pytest.approx([0.0, 1 / 3, 2 / 3])
 
 
 def test_a_preset_shows_its_quirks_beside_what_its_twin_does():

@@ -268,3 +268,15 @@ def test_a_model_of_pictures_takes_the_boxes_of_slices():
     liver = case().reference["structures"].mask("liver")
     assert np.array_equal(found["3 slice boxes"], liver)
     assert found["1 slice box"].any(axis=(0, 1)).sum() == 1
+
+
+@pytest.mark.parametrize(("prompt", "shown"), [("lasso", "drawn by the user"), ("3 slice boxes", "box")])
+def test_what_was_drawn_is_in_the_picture(prompt, shown):
+    task, events = run(Painter(), prompt, structures=("liver",))
+    ((key, output),) = outputs(events).items()
+    picture = task.illustrate(case(), output, key)
+    if shown == "box":
+        assert picture.box == (7, 2, 13, 6)  # rows run from anterior, columns to the right
+    else:
+        assert picture.outlines[shown].any()
+        assert not (picture.outlines[shown] & picture.outlines["reference"]).any()

@@ -14,7 +14,7 @@ from medeval.api import RunOptions
 from medeval.metrics.answers import risk_coverage
 from medeval.metrics.calibration import auroc, expected_calibration_error
 from medeval.metrics.registry import get_metric
-from medeval.tasks.question_answering_prompts import letter_probabilities, shown_order
+from medeval.tasks.question_answering_prompts import letter_probability, shown_order
 from medeval.types import UserError
 
 CHOICES = [
@@ -115,6 +115,11 @@ def test_orders_depend_on_the_seed_and_the_question_alone():
     assert shown_order(0, 2, None) == ()
 
 
+def test_an_open_question_weighs_as_much_as_one_with_several_orders(tmp_path):
+    done = run(tmp_path, {"m": scripted("gout")}, [CHOICES[0], OPEN[0]], shuffles=4, samples=2)
+    assert (score(done)["value"], score(done)["n"]) == (0.5, 16)
+
+
 def test_samples_are_the_same_question_again_and_their_spread_is_told(tmp_path):
     done = run(
         tmp_path,
@@ -196,10 +201,34 @@ def test_a_servers_token_probabilities_are_a_confidence(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "raw",
-    [{}, {"choices": []}, {"choices": [{"logprobs": None}]}, {"choices": [{"logprobs": {"content": []}}]}],
+    [
+        {},
+        {"choices": []},
+        {"choices": [{"logprobs": None}]},
+        {"choices": [{"logprobs": {"content": []}}]},
+        {"response_metadata": {}},
+        {"choices": [{"logprobs": {"content": [{"token": "C", "logprob": -0.1}]}}]},
+    ],
 )
-def test_a_body_without_token_probabilities_gives_none(raw):
-    assert letter_probabilities(raw, "A", 4) is None
+def test_a_body_without_token_probabilities_of_the_letter_gives_none(raw):
+    assert letter_probability(raw, "A", 4) is None
+
+
+def test_letters_share_their_probability_and_other_tokens_have_no_part():
+    tops = [
+        {"token": t, "logprob": np.log(p)}
+        for t, p in ((" A", 0.5), ("B", 0.2), ("(B", 0.1), ("the", 0.1), ("F", 0.1))
+    ]
+    content = [
+        {"token": "A", "logprob": -9.0},
+        {"token": ":", "logprob": 0.0},
+        {"token": " A", "logprob": np.log(0.5), "top_logprobs": tops},
+    ]
+    for raw in (
+        {"choices": [{"logprobs": {"content": content}}]},
+        {"response_metadata": {"logprobs": {"content": content}}},
+    ):
+        assert letter_probability(raw, "A", 4) == pytest.approx(0.5 / 0.8)
 
 
 def test_open_answers_match_exactly_or_by_a_judge(tmp_path):

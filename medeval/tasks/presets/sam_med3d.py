@@ -13,6 +13,9 @@
 The crop is 192 mm wide; clicks are drawn on the volume's own grid, where the script draws them on that of 1.5 mm. A model
 that takes boxes is told the structure's box in every round, for its crop (``sam-med3d: {patch: target}``): the target's
 place and size leak there as they do in the paper. Models that take points alone are told nothing.
+Tables are by structure, anatomy and seen or unseen (``medeval.tasks.anatomy``); where cases know their modality, write
+``by: [structure, modality, anatomy, seen]``.
+The strict twin tells no box: there the adapter's `patch: clicks` (its default) or `tiled` is what can be asked.
 Of older scripts nothing is repeated: they report the maximum over the clicks, and inside the crop. Failures count as the
 worst value here, too; that is the one mend that the preset itself has.
 """

@@ -152,3 +152,13 @@ def test_boxes_and_wrong_shapes_are_refused_with_what_is_right():
 def test_sizes_that_do_not_go_together_are_told(sizes, message):
     with pytest.raises(ValueError, match=message), torch.device("meta"):
         build(**sizes)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8, 8), (2, 3, 4, 4, 4), (1, 1, 16, 16, 16)])
+def test_logits_are_upscaled_as_the_official_code_interpolates(shape):
+    model = filled_model("small_a")
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.interpolate(
+        logits, [model.image_size] * 3, mode="trilinear", align_corners=False
+    )
+    assert_close(model.upscale(logits), expected.numpy())
