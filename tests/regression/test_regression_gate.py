@@ -92,3 +92,16 @@ def test_an_unknown_metric_is_told_with_the_nearest(ran, tmp_path):
     base = keep_baseline(ran(30.0), tmp_path / "base")
     with pytest.raises(RunError, match=r"no metric 'dise'.*dice"):
         gate(base, base, metric="dise")
+
+
+def test_a_baseline_of_an_older_medeval_without_an_option_still_compares(ran, tmp_path):
+    base = keep_baseline(ran(30.0), tmp_path / "base")
+    manifest = json.loads((base / "manifest.json").read_text())
+    for cell in manifest["cells"].values():
+        del cell["predict"]["task.box_rule"]
+    for entry in manifest["suite"]["tasks"]:
+        del entry["box_rule"]
+    (base / "manifest.json").write_text(json.dumps(manifest))
+    assert gate(ran(30.0), base).regressions == []
+    with pytest.raises(RunError, match="box_rule is 'whole' in base"):
+        gate(ran(30.0, box_rule="largest-component"), base)
