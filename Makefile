@@ -59,6 +59,7 @@ bench: $(BENCH_STAMP)
 	mkdir -p .benchmarks
 	$(BENCH)/python -m pytest benchmarks/perf/test_segmentation.py -q -o addopts= -o timeout=1200 --benchmark-disable-gc --benchmark-json=.benchmarks/segmentation.json
 	$(BENCH)/python benchmarks/perf/ratios.py .benchmarks/segmentation.json
+	OMP_NUM_THREADS=1 $(BENCH)/python -m pytest benchmarks/perf/bench_statistics.py -q -s -o addopts= -o timeout=1200
 
 bench-check: bench
 	$(BENCH)/python benchmarks/perf/ratios.py .benchmarks/segmentation.json --check

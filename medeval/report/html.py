@@ -17,29 +17,29 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from medeval.report import plots, tables
+from medeval.report import plots, points, tables
 from medeval.report.dialogues import dialogues, notice
+from medeval.report.gallery import Pictures, gallery
 from medeval.report.matrix import matrix
 from medeval.report.numbers import plain
-from medeval.report.pictures import drawing
 from medeval.report.textdiff import textdiff
 from medeval.types.views import (
+    BlandAltman,
     Chat,
     Column,
     Curve,
     Dialogues,
+    Distribution,
     Forest,
     Gallery,
-    GalleryItem,
     Matrix,
     Notice,
-    Picture,
     Table,
     TextDiff,
     View,
 )
 
-Pictures = Callable[[GalleryItem], Picture | None]
+_ASSETS = ("report", "dialogues", "records")  # script and style of the page
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,10 @@ def render_report(
         for n, section in enumerate(sections, start=1)
     ]  # fmt: skip
     environment = _environment()
-    script = f"{_asset('report.js')}\n{_asset('dialogues.js')}"
+    script = "\n".join(_asset(f"{name}.js") for name in _ASSETS)
+    style = "\n".join(_asset(f"{name}.css") for name in _ASSETS)
     return environment.get_template("report.html").render(
-        title=title, sections=drawn, facts=_facts(meta), details=_details(meta), style=f"{_asset('report.css')}\n{_asset('dialogues.css')}", script=script,
+        title=title, sections=drawn, facts=_facts(meta), details=_details(meta), style=style, script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )  # fmt: skip
 
@@ -119,21 +120,8 @@ def _forest(view: Forest, _: Pictures) -> dict[str, Any]:
     return {**plots.forest(view), "x_title": view.x_title}
 
 
-def _gallery(view: Gallery, pictures: Pictures) -> dict[str, Any]:
-    names = ["reference", "prediction"]
-    items: list[dict[str, Any]] = []
-    for item in view.items:
-        picture = pictures(item)
-        try:
-            items.append({"item": item, "picture": None if picture is None else drawing(picture, names)})
-        except ValueError as error:
-            raise ValueError(
-                f"gallery {view.title!r}, case {item.case_id!r} of {item.dataset!r}: {error}"
-            ) from error
-    drawn = [entry["picture"] for entry in items if entry["picture"]]
-    used = {outline["number"] for picture in drawn for outline in picture["outlines"]}
-    legend = [(number, name) for number, name in enumerate(names) if number in used]
-    return {"items": items, "legend": legend, "prompts": any(p["points"] or p["box"] for p in drawn)}
+def _records(found: dict[str, Any]) -> dict[str, Any]:
+    return {**found, "table": tables.prepare(found["table"])}
 
 
 def _chat(view: Chat, _: Pictures) -> dict[str, Any]:
@@ -150,7 +138,9 @@ _VIEWS: dict[type, tuple[str, Callable[[Any, Pictures], dict[str, Any]]]] = {
     Curve: ("curve.html", _curve),
     Forest: ("forest.html", _forest),
     Matrix: ("matrix.html", lambda view, _: matrix(view)),
-    Gallery: ("gallery.html", _gallery),
+    Distribution: ("distribution.html", lambda view, _: _records(points.distribution(view))),
+    BlandAltman: ("bland_altman.html", lambda view, _: _records(points.bland_altman(view))),
+    Gallery: ("gallery.html", gallery),
     Chat: ("chat.html", _chat),
     TextDiff: ("textdiff.html", lambda view, _: textdiff(view)),
     Notice: ("notice.html", lambda view, _: notice(view)),

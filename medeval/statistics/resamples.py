@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from medeval.types.seeds import digest
+from medeval.types.seeds import digest, rng
 
 _SEPARATOR = "\x1f"  # between dataset and patient: a control character that no id of the field holds
 _UNKNOWN = "\x1fcase\x1f"  # marks a cluster that is one case whose patient is not known
 _BLOCK = 64  # resamples drawn by one generator: a longer run begins with the draws of a shorter one
+_MANY = 512  # from so many patients on, each drawing serves 1 + _ORDERS resamples
+_ORDERS = 7
 _KEPT_BYTES = 64 * 2**20  # draws up to this size are kept for the next score, larger ones are drawn again
 
 
@@ -45,6 +47,18 @@ class _Stratum:
         self.dataset, self.patients, self._seed = dataset, patients, seed
         self._identity = digest(*patients)
         self._kept: dict[int, NDArray[np.uint8]] = {}
+        self._permutations: list[NDArray[np.int64]] = []
+
+    def _orders(self) -> list[NDArray[np.int64]]:
+        """Random orders of the patients that make further resamples of one drawing; none for few patients.
+
+        A permuted multinomial count is a multinomial count. What two resamples of one drawing share is how many patients
+        were drawn 0, 1, 2 ... times, which hardly varies with many patients; drawing is most of a bootstrap's time there.
+        """
+        if len(self.patients) >= _MANY and not self._permutations:
+            generator = rng(self._seed, "orders", self.dataset, self._identity)
+            self._permutations = [generator.permutation(len(self.patients)) for _ in range(_ORDERS)]
+        return self._permutations
 
     def block(self, number: int) -> NDArray[np.uint8]:
         """(_BLOCK, patients) how often each patient was drawn; uint8, for a count above 255 has probability < 1e-500."""
@@ -54,8 +68,14 @@ class _Stratum:
         seed = int(digest(self._seed, "bootstrap", self.dataset, self._identity, number)[:32], 16)
         generator = np.random.Generator(np.random.SFC64(seed))
         counts = np.empty((_BLOCK, size), dtype=np.uint8)
-        for row, drawn in zip(counts, _positions(generator, _BLOCK, size), strict=True):
-            row[:] = np.bincount(drawn, minlength=size)
+        orders = self._orders()
+        step = 1 + len(orders)
+        for start, drawn in zip(
+            range(0, _BLOCK, step), _positions(generator, _BLOCK // step, size), strict=True
+        ):
+            counts[start] = np.bincount(drawn, minlength=size)
+            for at, order in enumerate(orders, start=start + 1):
+                np.take(counts[start], order, out=counts[at])
         if (len(self._kept) + 1) * counts.nbytes <= _KEPT_BYTES:
             self._kept[number] = counts
         return counts

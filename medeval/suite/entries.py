@@ -49,7 +49,8 @@ class Shell(BaseModel):
     )
     tasks: list[dict[str, Any]] = Field(description="list of {task: ..., options of that task}")
     primary: dict[str, Any] | None = Field(
-        None, description="The one confirmatory question: {metric, prompt, baseline, margin}; hashed before scoring."
+        None,
+        description="The one confirmatory question: {metric, prompt, baseline, margin}; hashed before scoring.",
     )
     require: list[str] | None = Field(
         None, description="Floors that must hold for exit code 0, such as `dice.lower >= 0.80`."

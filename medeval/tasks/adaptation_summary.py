@@ -71,7 +71,7 @@ def _against(
         rows.append(
             {**base, **_plain(len(pairs.after)), "metric": f"gain in {metric.name}", "definition": _GAIN}
         )
-        harm = harmed(metric, pairs, resamples, task.harm_margin)
+        harm = harmed(metric, pairs, task.harm_margin)
         rows.append({**base, **_plain(len(pairs.after)), **harm, "metric": f"made worse ({metric.name})",
                      "direction": "lower", "unit": "", "definition": _harm_text(task.harm_margin)})  # fmt: skip
         found.patients += _by_patient(task, metric, pairs, after)
@@ -128,26 +128,31 @@ def paired_values(task: DomainAdaptation, metric: Metric, before: CellEvidence, 
     )  # fmt: skip
 
 
-def harmed(metric: Metric, pairs: Pairs, resamples: Resamples, margin: float = 0.0) -> dict[str, Any]:
-    """Share of patients made worse, with its percentile interval over the dataset's resamples, as fields of a score row."""
-    means = pairs.by_patient()
+def harmed(metric: Metric, pairs: Pairs, margin: float = 0.0) -> dict[str, Any]:
+    """Share of patients made worse as fields of a score row, with its exact interval (Clopper & Pearson 1934).
+
+    A patient is one yes or no, and none of eight made worse does not mean that nobody will be: resampling eight times no
+    would say so.
+    """
     sign = 1 if metric.direction == "higher" else -1
-    worse = np.array(
-        [sign * (before - after) > margin + 1e-12 for before, after in means.values()], dtype=np.float64
-    )
-    if not len(worse):
-        return {"value": None, "low": None, "high": None, "n": 0, "estimand": "share of patients"}
-    codes = resamples.codes(list(means))
-    draws = []
-    for counts in resamples.blocks():
-        drawn = counts[:, codes].astype(np.float64)
-        total = drawn.sum(axis=1)
-        draws.append((drawn @ worse)[total > 0] / total[total > 0])
-    low, high = np.quantile(np.concatenate(draws), [0.025, 0.975]) if len(worse) > 1 else (None, None)
+    worse = [sign * (before - after) > margin + 1e-12 for before, after in pairs.by_patient().values()]
+    count, yes = len(worse), sum(worse)
+    low, high = exact_share(yes, count) if count > 1 else (None, None)
     return {
-        "value": float(worse.mean()), "low": None if low is None else float(low),
-        "high": None if high is None else float(high), "n": len(worse), "estimand": "share of patients",
+        "value": yes / count if count else None, "low": low, "high": high, "n": count,
+        "method": "exact" if count > 1 else "none", "estimand": "share of patients, exact interval",
+        "note": "one patient: no interval" if count == 1 else "",
     }  # fmt: skip
+
+
+def exact_share(yes: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's interval of a binomial share; 1 <= count."""
+    from scipy.special import betaincinv
+
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(yes, count - yes + 1, tail)) if yes else 0.0
+    high = float(betaincinv(yes + 1, count - yes, 1 - tail)) if yes < count else 1.0
+    return low, high
 
 
 def _forgotten(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -66,7 +66,9 @@ class Forest:
 
     title: str
     x_title: str
-    rows: Sequence[dict[str, Any]]  # {label, value, low, high, n, baseline}; {before}: where a paired value stood
+    rows: Sequence[
+        dict[str, Any]
+    ]  # {label, value, low, high, n, baseline}; {before}: where a paired value stood
     note: str = ""
 
 
@@ -184,7 +186,70 @@ class Dialogues:
     note: str = ""
 
 
-View = Table | Curve | Forest | Matrix | Gallery | Chat | TextDiff | Notice | Dialogues
+@dataclass(frozen=True)
+class CasePoint:
+    """One record in a plot: where it stands, and which record it is. y: used where the plot has two axes of values."""
+
+    case_id: str
+    key: Key
+    seed: int
+    x: float
+    y: float = 0.0
+
+
+@dataclass(frozen=True)
+class CaseGroup:
+    """Records that are drawn together: one model's.
+
+    points: some or all of the ``n`` records. marks: the figures that a plot draws beside them, named by the plot.
+    part: groups of one part are drawn in one picture; the parts are folded away but for the first.
+    """
+
+    name: str
+    dataset: str
+    model: str
+    arm: str
+    points: Sequence[CasePoint]
+    n: int
+    marks: Mapping[str, float]
+    part: str = ""
+    baseline: bool = False
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How a score spreads over cases: density, quartiles and points (raincloud). marks: q1, median, q3."""
+
+    title: str
+    x_title: str
+    groups: Sequence[CaseGroup]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class BlandAltman:
+    """Differences of two measurements (y) against their mean (x), a panel a group. marks: bias, low and high limit."""
+
+    title: str
+    x_title: str
+    y_title: str
+    groups: Sequence[CaseGroup]
+    note: str = ""
+
+
+View = (
+    Table
+    | Curve
+    | Forest
+    | Matrix
+    | Gallery
+    | Chat
+    | TextDiff
+    | Notice
+    | Dialogues
+    | Distribution
+    | BlandAltman
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +260,8 @@ class Picture:
     outlines: name -> bool (row, column); "reference" and "prediction" get the report's own colours.
     points: (n, 3) rows of (row, column, label), label 1 foreground, 0 background.
     box: (row0, column0, row1, column1) half-open, or None.
+    slices: further slices of the same volume and shape in their order, to be leafed through; ``place`` is where this
+        picture stands among them (0: before the first).
     """
 
     background: NDArray[np.uint8]
@@ -202,3 +269,5 @@ class Picture:
     points: NDArray[np.int64] | None = None
     box: tuple[int, int, int, int] | None = None
     caption: str = ""
+    slices: Sequence[Picture] = ()
+    place: int = 0

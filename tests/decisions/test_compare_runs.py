@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import World, values
+from measured_world import World, values
 
 from medeval.decisions.compare import compare
 from medeval.decisions.evidence import RunEvidence

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World, values
+from measured_world import World, values
 
 from medeval.decisions.conclude import endpoint_missed
 from medeval.decisions.verify import verify

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import World, values
+from measured_world import World, values
 
 from medeval.decisions.evidence import RunEvidence
 from medeval.decisions.formats import TEXTS, latex, tex

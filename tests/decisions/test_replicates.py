@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MEASURED, World, values
+from measured_world import MEASURED, World, values
 
 from medeval.decisions.evidence import RunEvidence
 from medeval.decisions.replicates import replicate_tables, replicated

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
-from conftest import World, values
+from measured_world import World, values
 
 from medeval.decisions.evidence import RunEvidence
 from medeval.decisions.export import model_card, scores_csv
@@ -157,3 +160,25 @@ def test_columns_and_metrics_that_are_not_there_are_told(
     found = command(words[0], three, *words[1:])
     assert found.exit_code == 2
     assert told in found.stderr
+
+
+def test_mlflow_gets_one_run_a_model_with_names_that_it_takes(
+    three: Path, command: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    logged: list[tuple[str, float]] = []
+    runs: list[str] = []
+
+    def start_run(run_name: str) -> nullcontext:
+        runs.append(run_name)
+        return nullcontext()
+
+    stand_in = SimpleNamespace(
+        set_tracking_uri=lambda uri: None, set_experiment=lambda name: None, log_params=lambda params: None,
+        log_metric=lambda name, value: logged.append((name, value)), start_run=start_run,
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "mlflow", stand_in)
+    assert command("export", three, "--to", "mlflow", "-o", tmp_path).exit_code == 0
+    assert runs == ["good", "middling", "poor"]
+    plain = [row for row in RunEvidence.open(three).scores if not row["by"]]
+    assert [value for _, value in logged] == [row["value"] for row in plain]
+    assert all(re.fullmatch(r"[\w\-. /]+", name) for name, _ in logged)

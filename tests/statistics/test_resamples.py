@@ -96,3 +96,20 @@ def test_memory_stays_flat() -> None:
     tracemalloc.stop()
     assert rows == 10_000
     assert peak < 100 * 2**20
+
+
+def test_resamples_of_one_drawing_are_as_good_as_independent_ones() -> None:
+    """With many patients one drawing serves eight resamples, in other orders of the patients."""
+    names = [f"p{i:04d}" for i in range(600)]
+    counts = np.concatenate(list(Resamples("d", names, count=4000).blocks())).astype(float)
+    assert (counts.sum(axis=1) == 600).all()
+    assert counts.mean(axis=0) == pytest.approx(np.ones(600), abs=0.08)
+    assert counts.var() == pytest.approx(1 - 1 / 600, rel=0.02)
+    values = np.sort(
+        np.random.default_rng(0).lognormal(size=600)
+    )  # sorted: the order of names means something
+    means = counts @ values / 600
+    assert means.std() == pytest.approx(values.std() / np.sqrt(600), rel=0.05)
+    together = means.reshape(-1, 8)
+    off = np.corrcoef(together.T)[~np.eye(8, dtype=bool)]
+    assert np.abs(off).max() < 4 / np.sqrt(len(together)) + 3 / np.sqrt(600)

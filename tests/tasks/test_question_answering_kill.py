@@ -14,7 +14,7 @@ import os, signal
 
 def says(request):
     with open("calls", "a") as file:
-        file.write(f"{request.messages[-1].text[:10]} {request.sample}\\n")
+        file.write(f"{request.messages[-1].text.splitlines()[0]} {request.sample}\\n")
     if os.environ.get("KILL_AT") and sum(1 for _ in open("calls")) == int(os.environ["KILL_AT"]):
         os.kill(os.getpid(), signal.SIGKILL)
     return "Answer: B"

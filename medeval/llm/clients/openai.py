@@ -1,15 +1,15 @@
 """Any OpenAI-compatible server, through the official SDK: OpenAI, vLLM, Ollama, llama.cpp, Azure.
 
-The SDK's ``client.post`` is used in the place of ``chat.completions.create``, whose transformation of the messages and
-typed parsing cost half of a call's CPU time; where the SDK offers its aiohttp transport, that is used too. Retries and time
-limits are the harness's, so the SDK's are switched off.
+Of a call by ``chat.completions.create``, the transformation of messages and the typed parsing cost half of the CPU time.
+Where the SDK offers its aiohttp transport, that is used, and requests go straight through it (``sender.py``); elsewhere, for
+Azure and for streams, it is the SDK's ``client.post``. Retries and time limits are the harness's, so the SDK's are off.
 """
 
 from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator
@@ -17,6 +17,7 @@ from pydantic import AfterValidator
 from medeval.llm.clients.base import Capabilities, ClientIdentity
 from medeval.llm.clients.completions import StreamedReply, body_of, filtered_reply, reply_of
 from medeval.llm.clients.failures import Filtered, classify
+from medeval.llm.clients.sender import Sender
 from medeval.llm.errors import Kind, TransportError
 from medeval.llm.loops import PerLoop
 from medeval.llm.replies import Reply
@@ -39,6 +40,13 @@ def plain_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("expected a URL such as http://localhost:8000/v1, with http or https and a host")
     return urlunsplit((parts.scheme, parts.netloc.lower(), parts.path.rstrip("/"), "", ""))
+
+
+class _Opened(NamedTuple):
+    """What one event loop holds: the SDK's client, and the way past it where there is one."""
+
+    sdk: Any
+    sender: Sender | None = None
 
 
 class OpenAIClient:
@@ -85,7 +93,7 @@ class OpenAIClient:
             api_key_file,
             tuple(self._headers_env.items()),
         )
-        self._pool = _POOLS.setdefault(place, PerLoop(self._open, lambda client: client.close()))
+        self._pool = _POOLS.setdefault(place, PerLoop(self._open, lambda opened: opened.sdk.close()))
         details = {"api_version": api_version} if azure_endpoint else {}
         self._identity = ClientIdentity(
             "azure" if azure_endpoint else "openai",
@@ -112,26 +120,28 @@ class OpenAIClient:
 
     async def complete(self, request: ChatRequest) -> Reply:
         """One call. Raises ``TransportError``."""
-        client = await self._pool.get()
+        opened = await self._pool.get()
         body = body_of(request, self._model, self._tokens_field)
         try:
-            return await self._post(client, body)
+            return await self._post(opened, body)
         except TransportError as error:
             renamed = self._renamed(error, body)
             if renamed is None:
                 raise
-        return await self._post(client, renamed)
+        return await self._post(opened, renamed)
 
     async def close(self) -> None:
         """Close the running loop's connections; also done by itself when the loop ends."""
         await self._pool.close()
 
-    async def _post(self, client: Any, body: dict[str, Any]) -> Reply:
+    async def _post(self, opened: _Opened, body: dict[str, Any]) -> Reply:
         failure: TransportError | Filtered
         try:
             if self._stream:
-                return reply_of(await self._streamed(client, body))
-            return reply_of(await client.post("/chat/completions", body=body, cast_to=object))
+                return reply_of(await self._streamed(opened.sdk, body))
+            if opened.sender is not None:
+                return reply_of(await opened.sender.post(body))
+            return reply_of(await opened.sdk.post("/chat/completions", body=body, cast_to=object))
         except TransportError:
             raise
         except Exception as error:
@@ -176,7 +186,7 @@ class OpenAIClient:
         needed = self._key_named or self._azure is not None or self._url == OPENAI
         return (from_environment(self._key_env) if needed else None), headers
 
-    def _open(self) -> Any:
+    def _open(self) -> _Opened:
         sdk = _sdk()
         key, headers = self._secrets()
         options: dict[str, Any] = {
@@ -188,8 +198,14 @@ class OpenAIClient:
         if (transport := _aiohttp_transport(sdk)) is not None:
             options["http_client"] = transport
         if self._azure is not None:
-            return sdk.AsyncAzureOpenAI(azure_endpoint=self._azure, api_version=self._api_version, **options)
-        return sdk.AsyncOpenAI(base_url=self._url, **options)
+            return _Opened(
+                sdk.AsyncAzureOpenAI(azure_endpoint=self._azure, api_version=self._api_version, **options)
+            )
+        client = sdk.AsyncOpenAI(base_url=self._url, **options)
+        if transport is None:
+            return _Opened(client)
+        told = {"Authorization": f"Bearer {options['api_key']}", **client.default_headers}
+        return _Opened(client, Sender(transport, f"{client.base_url}chat/completions", told))
 
 
 def failure_is_code(failure: TransportError | Filtered) -> bool:
