@@ -64,6 +64,20 @@ async def bare_sdk(url: str, count: int) -> None:
         await dialogues(ask, count)
 
 
+async def bare_aiohttp(url: str, count: int) -> None:
+    """The least that Python can do: JSON posted by aiohttp, nothing kept."""
+    import aiohttp
+
+    async with aiohttp.ClientSession() as session:
+
+        async def ask(messages: list[dict[str, str]]) -> str:
+            sent = {"model": "bench", "messages": messages}
+            async with session.post(f"{url}/chat/completions", json=sent) as reply:
+                return (await reply.json())["choices"][0]["message"]["content"]
+
+        await dialogues(ask, count)
+
+
 async def whole_harness(url: str, count: int, folder: Path) -> None:
     """Cache, budget, limiter, retries, logs, and the task's journal."""
     from medeval.llm import Harness, HarnessSettings, Limit
@@ -205,6 +219,7 @@ def measure(url: str, count: int, options: argparse.Namespace) -> None:
             here = Path(folder) / str(repeat)
             for name, run in {
                 "bare SDK loop": lambda: bare_sdk(url, count),
+                "bare aiohttp loop": lambda: bare_aiohttp(url, count),
                 "medeval, whole harness": lambda here=here: whole_harness(url, count, here),
             }.items():
                 before = calls(url)
