@@ -59,7 +59,8 @@ bench: $(BENCH_STAMP)
 	mkdir -p .benchmarks
 	$(BENCH)/python -m pytest benchmarks/perf/test_segmentation.py -q -o addopts= -o timeout=1200 --benchmark-disable-gc --benchmark-json=.benchmarks/segmentation.json
 	$(BENCH)/python benchmarks/perf/ratios.py .benchmarks/segmentation.json
-	OMP_NUM_THREADS=1 $(BENCH)/python -m pytest benchmarks/perf/bench_statistics.py -q -s -o addopts= -o timeout=1200
+	OMP_NUM_THREADS=1 $(BENCH)/python -m pytest benchmarks/perf/bench_statistics.py benchmarks/perf/bench_sam_prompts.py benchmarks/perf/bench_sam_med3d.py -q -s -m "not slow" -o addopts= -o timeout=1200
+	$(BENCH)/python benchmarks/perf/bench_llm_harness.py
 
 bench-check: bench
 	$(BENCH)/python benchmarks/perf/ratios.py .benchmarks/segmentation.json --check

@@ -7,7 +7,7 @@ because a budget is spent or a chat model can be asked no more (the same command
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,7 +117,8 @@ def evaluate(
     """Score a folder of predictions against references; no suite, no model. Continues where it was stopped."""
     from medeval import api
 
-    names = tuple(metrics or ()) + tuple(more or ()) or ("dice", "iou", "hd95", "nsd@2mm")
+    predictions, references, named = _after_metrics(predictions, references, more or ())
+    names = tuple(metrics or ()) + tuple(named) or ("dice", "iou", "hd95", "nsd@2mm")
     folder = out or api.evaluation_folder(predictions)
     with _stoppable(folder):
         done = api.evaluate(
@@ -130,6 +131,15 @@ def evaluate(
             progress=_progress(quiet),
         )
     _finished(done, quiet)
+
+
+def _after_metrics(first: Path, second: Path, more: Sequence[str]) -> tuple[Path, Path, Sequence[str]]:
+    """The two folders and further metrics of ``--metrics dice hd95 PREDICTIONS REFERENCES``: the flag may stand first."""
+    words = [str(first), str(second), *more]
+    folders = [Path(word) for word in words[-2:]]
+    if first.exists() or len(words) == 2 or not all(folder.exists() for folder in folders):
+        return first, second, more
+    return folders[0], folders[1], words[:-2]
 
 
 @app.command()
@@ -330,7 +340,9 @@ def _finished(done: Any, quiet: bool) -> None:
     if failed:
         _say(f"{failed} records failed; their causes stand in the report and in {done.path / 'log.jsonl'}")
     if missed:
-        _say("the declared endpoint is not met; see `endpoint` in summary.json and the first section of the report")
+        _say(
+            "the declared endpoint is not met; see `endpoint` in summary.json and the first section of the report"
+        )
     if failed or missed:
         raise typer.Exit(1)
 

@@ -144,6 +144,8 @@ def _protocol(run: RunEvidence, cell: CellName) -> dict[str, Any]:
                 if name not in ("metrics", "metric_versions")
             }
             task = run.tasks[cell.task]
-            since = task.fingerprint("predict")  # options that this medeval has and the run's had not, at their defaults
+            since = task.fingerprint(
+                "predict"
+            )  # options that this medeval has and the run's had not, at their defaults
             return {**since, **asked, **scored, "average": task.average, "on_failure": task.on_failure}
     return {}

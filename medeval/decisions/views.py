@@ -45,7 +45,7 @@ def _line(row: Comparison) -> dict[str, Any]:
         "new": row.new, "old": row.old, "prompt": row.prompt, "metric": row.metric, "new_value": row.new_value,
         "old_value": row.old_value, "difference": row.difference.as_dict(), "p": _number(row.p),
         "p_corrected": _number(row.p_corrected), "wilcoxon": _number(row.wilcoxon), "dz": _number(row.cohen_dz),
-        "wtl": f"{row.wins}/{row.ties}/{row.losses}", "note": row.note,
+        "wtl": f"{row.wins}/{row.ties}/{row.losses}" if row.wins + row.ties + row.losses else "", "note": row.note,
     }  # fmt: skip
 
 

@@ -63,7 +63,7 @@ class Chats:
 
                 for value in self._suite.hidden:
                     remember(value)
-                settings = self._suite.llm or HarnessSettings()
+                settings = self._suite.llm or HarnessSettings.model_validate({})
                 self._harness = Harness(settings, self._folder, share=self._share, base=self._suite.base)
             return self._harness
 

@@ -15,13 +15,14 @@ from medeval.decisions.replicates import replicate_sections
 from medeval.decisions.verify import seal
 from medeval.engine.artifacts import artifact_folder
 from medeval.engine.manifest import package_version
+from medeval.engine.methods import methods_section
 from medeval.engine.plan import Plan, PlannedCell
 from medeval.report import Section, write_report
 from medeval.runs.files import attempt, write_json
 from medeval.runs.folder import RunFolder, UnitName
 from medeval.runs.parts import read_part
 from medeval.runs.run import Run, join_cases, kept_outputs, read_records
-from medeval.statistics import Resamples, clusters, interval_text
+from medeval.statistics import Resamples, clusters
 from medeval.suite.replicates import MARK
 from medeval.tasks.base import Task
 from medeval.tasks.summary import CellEvidence, Evidence, Summary
@@ -45,7 +46,11 @@ def finish(plan: Plan, folder: RunFolder, report: bool) -> None:
     if report:
         title = f"{plan.suite.name}: evaluation report"
         repeated = replicate_sections(RunEvidence(Run.open(folder.path))) if _replicated(plan) else []
-        sections = [*endpoint_sections(confirmed), *_sections(plan, summaries, failed), *repeated]
+        sections = [
+            *endpoint_sections(confirmed),
+            *_sections(plan, summaries, failed, folder.manifest() or {}),
+            *repeated,
+        ]
         pictures = _Pictures(plan, folder)
         path = folder.path / "report.html"
         attempt(lambda: write_report(path, title, sections, _meta(plan, folder), pictures.draw), path)
@@ -161,7 +166,12 @@ def _finite(value: Any) -> Any:
 # -- the report -------------------------------------------------------------------------------------------------
 
 
-def _sections(plan: Plan, summaries: Sequence[tuple[Task, Summary]], failed: _Failed) -> list[Section]:
+def _sections(
+    plan: Plan,
+    summaries: Sequence[tuple[Task, Summary]],
+    failed: _Failed,
+    manifest: Mapping[str, Any],
+) -> list[Section]:
     rows = [row for _, summary in summaries for row in summary.scores]
     overview = overview_tables(rows)
     sections = [Section("Scores", overview, _score_text(plan, rows))] if overview else []
@@ -169,7 +179,8 @@ def _sections(plan: Plan, summaries: Sequence[tuple[Task, Summary]], failed: _Fa
         views = [view for view in summary.views if not _is_overview(view, overview)]
         sections.append(Section(task.label, views, _labels_text(task)))
     sections.append(Section("Failures", [_failure_table(failed)]))
-    sections.append(Section("Methods", [], _methods(summaries)))
+    views = [view for section in sections for view in section.views]
+    sections.append(methods_section([task for task, _ in summaries], views, manifest))
     return sections
 
 
@@ -224,19 +235,6 @@ def _failure_table(failed: _Failed) -> Table:
     more = len(rows) - FAILURES_SHOWN
     note = f"{more} more in the records" if more > 0 else ("" if rows else "No case failed.")
     return Table("Failed cases and their causes", columns, rows[:FAILURES_SHOWN], note)
-
-
-def _methods(summaries: Sequence[tuple[Task, Summary]]) -> str:
-    metrics = {metric.name: metric for task, _ in summaries for metric in task.bound_metrics}
-    lines = [interval_text()]
-    for metric in metrics.values():
-        parts = [
-            metric.definition or metric.source,
-            f"empty masks: {metric.empties}" if metric.empties else "",
-        ]
-        lines.append(f"- {metric.name} ({metric.direction} is better): " + "; ".join(filter(None, parts)))
-    lines += [f"On a model's failure: {task.on_failure} ({task.label})." for task, _ in summaries]
-    return "\n\n".join(lines[:1]) + "\n\n" + "\n".join(lines[1:])
 
 
 def _meta(plan: Plan, folder: RunFolder) -> dict[str, Any]:

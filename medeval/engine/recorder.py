@@ -138,7 +138,7 @@ class UnitRecorder:
             raise MedevalError(f"yielded for case {event.case_id!r}, which the unit does not hold")
         if isinstance(event, Output):
             keys = opened.meant(event.key)
-            self._ask_to_score(event, keys, opened.answer(keys))
+            self._ask_to_score(event, keys, opened.answer(keys))  # type: ignore[arg-type]  # owed, so it is held
         elif event.key is None:
             self._fail_rest(opened, event.status, event.error)
         elif event.key.structure == "*":
@@ -224,7 +224,7 @@ class UnitRecorder:
         row = prediction_row(failure.case_id, failure.key, failure.status, failure.error, {}, None)
         return _Taken([self.rows.failed(failure, case)], row)
 
-    def _ask_to_score(self, output: Output, keys: Sequence[Key], case: Case | None) -> None:
+    def _ask_to_score(self, output: Output, keys: Sequence[Key], case: Case) -> None:
         if self.chats is not None and inspect.iscoroutinefunction(self.planned.cell.task.score):
             self._taken.append(self.chats.submit(self._score_open(output, keys, case)))
         else:

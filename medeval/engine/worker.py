@@ -132,7 +132,9 @@ class Worker:
             for case_id in job.unit.case_ids:
                 self.admit(recorder, case_id, lambda case_id=case_id: self.read(case_id))  # type: ignore[misc]
                 recorder.take(Failure(case_id, None, status, error))
-            return recorder.close()
+            result = recorder.close()
+            assert result is not None  # nothing was asked, so nothing was stopped
+            return result
 
     def _subject(self) -> Any:
         if self.model is None or self.is_source:

@@ -34,6 +34,7 @@ from medeval.types.views import (
     Gallery,
     Matrix,
     Notice,
+    Passage,
     Table,
     TextDiff,
     View,
@@ -143,6 +144,7 @@ _VIEWS: dict[type, tuple[str, Callable[[Any, Pictures], dict[str, Any]]]] = {
     Gallery: ("gallery.html", gallery),
     Chat: ("chat.html", _chat),
     TextDiff: ("textdiff.html", lambda view, _: textdiff(view)),
+    Passage: ("passage.html", lambda view, _: {"text": view.text}),
     Notice: ("notice.html", lambda view, _: notice(view)),
     Dialogues: ("dialogues.html", lambda view, _: dialogues(view)),
 }

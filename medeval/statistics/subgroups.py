@@ -141,7 +141,7 @@ def _note(codes: NDArray, clusters: NDArray) -> str:
     if several > patients / 2:
         return "labels permuted within patients, most of whom have records in several groups"
     return (
-        f"{several} patients have records in several groups: the test treats them as different"
+        f"{several} patients have records in several groups: the test takes them for different patients"
         if several
         else ""
     )

@@ -124,7 +124,7 @@ class PromptedSegmentation(InteractionViews, PromptingOptions):
     def refusal(self, model: Any, image_ndim: int | None) -> str | None:
         """Also: a model that takes none of the prompts, or no images of this dimension."""
         reason = super().refusal(model, image_ndim)
-        if reason or getattr(model, "source", False):
+        if reason:
             return reason
         takes = capabilities(model)
         if not takes.prompts:

@@ -74,20 +74,27 @@ def columns_of(expression: str) -> tuple[str, ...]:
 
 def summarize(task: Task, evidence: Evidence) -> Summary:
     """The summary every task gets unless it writes its own: scores by prompt and by each ``by``, curves over rounds."""
+    from medeval.tasks.case_views import CellGroups, case_views, cell_groups
     from medeval.tasks.summary_views import build_views
 
     scores: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     picks: list[dict[str, Any]] = []
     observed: list[Any] = []
+    groups: list[CellGroups] = []
     for cell in evidence.load():
         scorer = CellScorer(task, cell, evidence)
         scores += scorer.scores()
         scores += [dict(row) for row in task.more_scores(scorer)]
         curves += scorer.curves()
         picks += scorer.picks()
+        groups.append(cell_groups(scorer))
         observed.append(task.observations(scorer))
-    views = [*build_views(task, scores, curves, picks), *task.more_views(observed, scores)]
+    views = [
+        *build_views(task, scores, curves, picks),
+        *case_views(task, groups),
+        *task.more_views(observed, scores),
+    ]
     return Summary(scores, views)
 
 
@@ -101,7 +108,7 @@ class CellScorer:
         self._columns: dict[str, NDArray] = {}
         status = frame["status"].to_numpy(dtype=object)
         self._status = np.array([_STATUSES.index(value) for value in status], dtype=np.int64)
-        self._answered = _is(self._status, lambda s: s.answered)
+        self.answered = _is(self._status, lambda s: s.answered)
         self._model_fault = _is(self._status, lambda s: s.models_fault)
         self._missing = _is(self._status, lambda s: s.missing)
         self._owed = self._status != _STATUSES.index(
@@ -167,7 +174,7 @@ class CellScorer:
         if metric is None:
             return []
         failed = self.final[(self._model_fault | self._missing)[self.final]]
-        scored = self.final[self._answered[self.final] & self._there(metric, self.final)]
+        scored = self.final[self.answered[self.final] & self._there(metric, self.final)]
         values = self._values(metric)[scored].astype(np.float64)
         ordered = scored[np.argsort(values * (-1 if metric.direction == "higher" else 1), kind="stable")]
         at = {} if not len(ordered) else {0: "best", len(ordered) // 2: "median", len(ordered) - 1: "worst"}
@@ -207,7 +214,7 @@ class CellScorer:
     def curve(self, metric: str, members: Sequence[int]) -> tuple[float, ...] | None:
         """A metric's values over these rows, 0 where the model failed; None when one is missing or was not asked for."""
         status = self._status[members]
-        if not len(members) or not (self._answered | self._model_fault)[members].all():
+        if not len(members) or not (self.answered | self._model_fault)[members].all():
             return None
         values = self.column(metric)[members]
         fault = np.array([_STATUSES[code].models_fault for code in status])
@@ -251,12 +258,12 @@ class CellScorer:
             **self.base(prompt, by, group),
             "metric": metric.name,
             "direction": metric.direction,
-            "unit": self._unit(metric),
+            "unit": self.unit(metric),
             "definition": metric.definition or metric.source,
             **found.as_dict(),
         }
 
-    def _unit(self, metric: Metric) -> str:
+    def unit(self, metric: Metric) -> str:
         """The metric's unit on these images: pictures without spacing are measured in pixels."""
         in_pixels = {"mm": "px", "ml": "1000 px"} if self.cell.length_unit == "px" else {}
         return in_pixels.get(metric.unit, metric.unit)
@@ -271,7 +278,7 @@ class CellScorer:
 
     def _pick(self, rank: str, record: int, metric: Metric) -> dict[str, Any]:
         row = self.cell.frame.iloc[record]
-        unit = f" {self._unit(metric)}" if metric.unit else ""
+        unit = f" {self.unit(metric)}" if metric.unit else ""
         return {
             **self.base(str(row["prompt"]), "", {}),
             "round": int(row["round"]),
@@ -307,7 +314,7 @@ class CellScorer:
 
     def _used(self, metric: Metric, members: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows that enter the mean: the model's own answers and, unless excluded, its failures at their worst value."""
-        taken = self._answered if self.task.on_failure != "worst" else self._answered | self._model_fault
+        taken = self.answered if self.task.on_failure != "worst" else self.answered | self._model_fault
         return members[taken[members] & self._there(metric, members)]
 
     def _statistics(self, metric: Metric, members: NDArray[np.int64]) -> dict[str, NDArray]:
@@ -317,7 +324,7 @@ class CellScorer:
         """What stands beside a score: failures by cause, values undefined by rule, records missing."""
         status = self._status[members]
         failed = (self._model_fault | self._missing)[members]
-        unmeasured = members[self._answered[members] & ~self._there(metric, members)]
+        unmeasured = members[self.answered[members] & ~self._there(metric, members)]
         rules = list(self.column(rule_column(metric.name))[unmeasured])
         return {
             "records": len(members),

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medeval.types import Key
-from medeval.types.views import Column, Curve, Gallery, GalleryItem, Series, Table, View
+from medeval.types.views import Column, Curve, Forest, Gallery, GalleryItem, Matrix, Series, Table, View
 
 if TYPE_CHECKING:
     from medeval.tasks.base import Task
 
 Row = Mapping[str, Any]
+FOREST_ROWS = 40  # of a forest plot; the table has them all
 GALLERY_MODELS = 8  # pictures of at most so many models a dataset: a report is to be looked at
 
 
@@ -23,6 +24,7 @@ def build_views(task: Task, scores: Sequence[Row], curves: Sequence[Row], picks:
     scores = [row for row in scores if "curve" not in row]
     for dataset in dict.fromkeys(row["dataset"] for row in scores):
         mine = [row for row in scores if row["dataset"] == dataset]
+        views += _overview(task, dataset, [row for row in mine if not row["by"]])
         for by in ("", *task.by):
             rows = [row for row in mine if row["by"] == by]
             if rows:
@@ -31,6 +33,7 @@ def build_views(task: Task, scores: Sequence[Row], curves: Sequence[Row], picks:
                         f"{task.label} on {dataset}" + (f", by {by}" if by else ""), rows, task.ladder
                     )
                 )
+                views += _heat_map(task, dataset, by, rows) if by else []
         clicked = [row for row in sessions if row["dataset"] == dataset]
         if clicked:
             title = f"Click sessions of {task.label} on {dataset}, by {clicked[0]['curve']}"
@@ -39,6 +42,39 @@ def build_views(task: Task, scores: Sequence[Row], curves: Sequence[Row], picks:
     if picks:
         views.append(_gallery(task, picks))
     return views
+
+
+def _overview(task: Task, dataset: str, rows: Sequence[Row]) -> list[View]:
+    """The models beside each other by the first metric, where they are few enough to be looked at."""
+    first = [row for row in rows if row["metric"] == rows[0]["metric"]]
+    if not 2 <= len(first) <= FOREST_ROWS:
+        return []
+    lines = [
+        {
+            "label": " ".join(filter(None, [row["model"], row["arm"], row["prompt"]])),
+            "baseline": row["baseline"],
+            **{key: row[key] for key in ("value", "low", "high", "n")},
+        }
+        for row in first
+    ]
+    axis = _axis(first[0])
+    return [Forest(f"{axis}: {task.label} on {dataset}", f"{axis}, {first[0]['direction']} is better", lines)]
+
+
+def _heat_map(task: Task, dataset: str, by: str, rows: Sequence[Row]) -> list[View]:
+    """Groups (a row) by models (a column) of the first metric and the first prompt, where both are several."""
+    first = [r for r in rows if r["metric"] == rows[0]["metric"] and r["prompt"] == rows[0]["prompt"]]
+    values = {(" · ".join(map(str, r["group"].values())), " ".join(filter(None, [r["model"], r["arm"]]))): r["value"] for r in first}  # fmt: skip
+    groups, models = (list(dict.fromkeys(name[axis] for name in values)) for axis in (0, 1))
+    if min(len(groups), len(models)) < 2:
+        return []
+    asked = f", {rows[0]['prompt']}" if rows[0]["prompt"] else ""
+    title = f"{_axis(first[0])} by {by}: {task.label} on {dataset}{asked}"
+    return [Matrix(title, groups, models, [[values.get((group, model)) for model in models] for group in groups])]  # fmt: skip
+
+
+def _axis(row: Row) -> str:
+    return f"{row['metric']} [{row['unit']}]" if row["unit"] else str(row["metric"])
 
 
 def score_table(title: str, rows: Sequence[Row], ladder: str = "") -> Table:

@@ -144,6 +144,15 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A text to be taken over as it stands, such as BibTeX; folded away, in a fixed-width face."""
+
+    title: str
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class RatedTurn:
     """One numbered turn of a rated dialogue. marks: what was wrong with it, such as ``leak: gout``."""
 
@@ -246,6 +255,7 @@ View = (
     | Chat
     | TextDiff
     | Notice
+    | Passage
     | Dialogues
     | Distribution
     | BlandAltman

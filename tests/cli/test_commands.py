@@ -98,6 +98,16 @@ def test_evaluate_takes_several_metrics_after_one_flag(small):
     assert bar["undefined"] == {"both empty": 3}
 
 
+def test_the_metrics_of_evaluate_may_stand_before_the_folders(small):
+    label_maps(small)
+    done = small.cli("evaluate", "--metrics", "dice", "hd95", "guess", "truth", "-o", "out", "-q")
+    assert done.returncode == 0, done.stderr
+    assert {row["metric"] for row in medeval.Run.open("out").summary()["scores"]} == {"dice", "hd95"}
+    done = small.cli("evaluate", "--metrics", "dice", "hd95", "guess", "nowhere")
+    assert done.returncode == 2
+    assert "hd95: no such folder" in done.stderr
+
+
 def test_evaluate_names_values_that_nobody_names(small):
     label_maps(small, count=2)
     run = medeval.evaluate("guess", "truth", "out")

@@ -31,7 +31,9 @@ def doctor(call: Any) -> Any:
     said = sum(message["role"] == "assistant" for message in call.body["messages"])
     text = f"When did it begin ({words(call.body['messages'])})?"
     last = said >= TURNS - 1
-    return reply("Final diagnosis:\n1. Strep throat\n2. Influenza\n3. Tonsillitis" if last else text, delay=0.02)
+    return reply(
+        "Final diagnosis:\n1. Strep throat\n2. Influenza\n3. Tonsillitis" if last else text, delay=0.02
+    )
 
 
 def patient(call: Any) -> Any:

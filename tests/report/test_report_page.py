@@ -171,7 +171,11 @@ def test_an_empty_report_is_a_page() -> None:
 
 def test_a_text_may_mix_paragraphs_and_lists() -> None:
     html = render_report("t", [Section("s", (), "First\nline.\n- one\n- two\nAfter.\n\nLast.")], {}, picture)
-    tags = [tag for tag, _ in Page(html[html.index("<main") : html.index("</main>")]).tags if tag in ("p", "ul", "li")]
+    tags = [
+        tag
+        for tag, _ in Page(html[html.index("<main") : html.index("</main>")]).tags
+        if tag in ("p", "ul", "li")
+    ]
     assert tags == ["p", "ul", "li", "li", "p", "p"]
     assert "First line." in html
 

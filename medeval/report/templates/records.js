@@ -26,6 +26,18 @@ function pictureOf(node, name) {
   return node.closest("section").querySelector(wanted) ?? document.querySelector(wanted);
 }
 
+// The point that a click meant: the nearest within some pixels, however many lie over each other.
+function nearest(svg, event) {
+  if (!svg) return undefined;
+  const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
+  let [found, least] = [undefined, 10];
+  for (const circle of svg.querySelectorAll("[data-p]")) {
+    const away = Math.hypot(circle.cx.baseVal.value - at.x, circle.cy.baseVal.value - at.y);
+    if (away < least) [found, least] = [Number(circle.dataset.p), away];
+  }
+  return found;
+}
+
 for (const holder of document.querySelectorAll("div.records")) {
   const { axes, groups, points } = JSON.parse(holder.querySelector(".points").textContent);
   const show = (number) => {
@@ -35,8 +47,8 @@ for (const holder of document.querySelectorAll("div.records")) {
     opened(point[1], [["model", group], ["dataset", dataset], ["record", point[2]], ...values], pictureOf(holder, point.at(-1)));
   };
   holder.addEventListener("click", (event) => {
-    const mark = event.target.closest("[data-p]");
-    if (mark) show(Number(mark.dataset.p));
+    const number = nearest(event.target.closest("svg"), event);
+    if (number !== undefined) show(number);
   });
   const [tools, list, button] = [".tools.pick-case", "select", ".open-case"].map((name) => holder.querySelector(name));
   let part = null;

@@ -1,0 +1,80 @@
+"""The report's methods section: what was done, in sentences that a paper can take over, and the works that they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from medeval.engine.bibliography import bibtex
+from medeval.metrics.base import Metric
+from medeval.report import Section
+from medeval.statistics import interval_text
+from medeval.tasks.base import Task
+from medeval.types.views import Passage, View
+
+_SAID_ELSEWHERE = ("task", "name", "datasets", "models", "metrics", "on_failure", "average")
+_BOOTSTRAP = "Davison & Hinkley 1997; Field & Welsh 2007"
+
+
+def methods_section(tasks: Sequence[Task], views: Sequence[View], manifest: Mapping[str, Any]) -> Section:
+    """Protocol, definitions, intervals, seeds and versions as text; BibTeX of the sources below it.
+
+    views: of the whole report; works named in their notes are listed too.
+    """
+    metrics = {metric.name: metric for task in tasks for metric in task.bound_metrics}
+    lines = [
+        f"Models were evaluated with medeval {manifest.get('medeval', '')} on {_datasets(manifest)}.",
+        *_seeds(manifest),
+        *(f"- {line}" for task in tasks for line in _protocol(task, manifest)),
+        *(f"- {_definition(metric)}" for metric in metrics.values()),
+        "",
+        interval_text(),
+        *_software(manifest),
+    ]
+    sources = [*(m.source for m in metrics.values()), _BOOTSTRAP, *(view.note for view in views)]
+    return Section("Methods", [Passage("References (BibTeX)", bibtex(sources))], "\n".join(lines))
+
+
+def _datasets(manifest: Mapping[str, Any]) -> str:
+    told = []
+    for name, data in manifest.get("datasets", {}).items():
+        patients = data.get("patients")
+        known = "patients not known" if patients is None else f"patients: {patients}"
+        told.append(f"{name} (cases: {data.get('cases')}, {known})")
+    return ", ".join(told)
+
+
+def _seeds(manifest: Mapping[str, Any]) -> list[str]:
+    seeds = ", ".join(map(str, manifest.get("suite", {}).get("seeds", ())))
+    return [f"All draws depend on the seeds: {seeds}."] if seeds else []
+
+
+def _protocol(task: Task, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """The task's settings as the suite resolved them."""
+    listed = manifest.get("suite", {}).get("tasks", ())
+    options = next((given for given in listed if given.get("name") == task.label), {})
+    told = [f"{name}: {_plain(v)}" for name, v in options.items() if name not in _SAID_ELSEWHERE and _says(v)]
+    yield f"Protocol of {task.label} ({task.task}): " + "; ".join(told)
+    yield f"Scores of {task.label} are means over {task.average}. On a model's failure: {task.on_failure}."
+
+
+def _says(value: Any) -> bool:
+    return value is not None and value != [] and value != {}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _definition(metric: Metric) -> str:
+    parts = [metric.definition, f"empty masks: {metric.empties}" if metric.empties else "",
+             f"after {metric.source}" if metric.source else ""]  # fmt: skip
+    unit = f", {metric.unit}" if metric.unit else ""
+    return f"{metric.name} ({metric.direction} is better{unit}): " + "; ".join(filter(None, parts))
+
+
+def _software(manifest: Mapping[str, Any]) -> list[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in manifest.get("versions", {}).items())
+    return [f"Software: {versions}."] if versions else []

@@ -1,0 +1,196 @@
+"""The report in a real Chromium: it sorts, filters, opens cases and fits a telephone; nothing leaves it and nothing runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from medeval.report import write_report
+from tests.report.browser import Browser, chromium
+from tests.report.conftest import SAMPLE_META, draw_picture, sample_sections
+from tests.report.record_views import record_sections, volume_picture
+
+EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\'"</script>'
+PROGRAM = chromium()
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on the path")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = Browser(str(PROGRAM))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with every kind of view."""
+    sections = [*sample_sections(), *record_sections()]
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    return write_report(path, "Demo", sections, SAMPLE_META, lambda i: draw_picture(i) if i.dataset != "liver" else volume_picture(i))  # fmt: skip
+
+
+@pytest.fixture
+def page(browser: Browser, report: Path) -> Iterator[Browser]:
+    """The page at 1280 pixels; at the end no error was logged and nothing but the file was asked for."""
+    browser.open(report)
+    yield browser
+    assert browser.errors == []
+    assert [a for a in browser.requests if not a.startswith(("data:image/", "blob:"))] == [report.as_uri()]
+
+
+SCORES = "document.querySelector('#section-1 table')"
+
+
+def test_a_column_sorts_both_ways_by_keyboard_and_says_so(page: Browser) -> None:
+    heading = f"{SCORES}.tHead.rows[0].cells[2]"
+    values = f"[...{SCORES}.tBodies[0].rows].filter((r) => !r.matches('.group')).map((r) => Number(r.cells[2].dataset.sort))"
+    page.run(f"{heading}.querySelector('button').focus()")
+    page.press("Enter", "\r")
+    first = page.run(values)
+    assert page.run(f"{heading}.getAttribute('aria-sort')") == "descending"
+    assert first == sorted(first, reverse=True)
+    page.press("Enter", "\r")
+    assert page.run(f"{heading}.getAttribute('aria-sort')") == "ascending"
+    assert page.run(values) == sorted(first)
+
+
+def test_the_filter_leaves_matching_rows_and_counts_them(page: Browser) -> None:
+    page.click("#section-1 input[type=search]")
+    page.type("geodesic microscopy")
+    rows = f"[...{SCORES}.querySelectorAll('tbody tr:not(.group)')].filter((r) => r.getClientRects().length)"
+    assert page.run(f"{rows}.map((r) => r.cells[0].textContent)") == ["geodesic"]
+    assert page.run("document.querySelector('#section-1 .shown').textContent") == "1 of 12"
+
+
+def test_a_click_on_a_point_opens_its_case_with_its_picture(page: Browser) -> None:
+    page.click(".records circle[data-p='0']")
+    assert page.run("document.querySelector('#case').open")
+    assert page.run("document.querySelector('#case h2').textContent") == "liver-0"
+    facts = page.run("[...document.querySelectorAll('#case dd')].map((d) => d.textContent)")
+    assert facts[:3] == ["liver 0", "liver", "liver · box"]
+    assert (
+        page.run("document.querySelector('#case figure svg:not([hidden])').getClientRects()[0].width") > 300
+    )
+    page.press("Escape")
+    assert not page.run("document.querySelector('#case').open")
+
+
+def test_a_point_whose_record_has_no_picture_says_so(page: Browser) -> None:
+    page.click(".records circle[data-p='7']")
+    assert page.run("document.querySelector('#case h2').textContent") == "liver-7"
+    assert page.run("document.querySelector('#case .lacking').getClientRects().length") == 1
+    assert page.run("document.querySelectorAll('#case figure').length") == 0
+
+
+def test_every_point_is_also_in_a_list_for_who_has_no_mouse(page: Browser) -> None:
+    for view in page.run("[...document.querySelectorAll('.records')].map((r) => r.closest('article').id)"):
+        shown, listed = (
+            page.run(f"new Set([...document.querySelectorAll('#{view} {found}')].map((n) => n.{key})).size")
+            for found, key in (("circle", "dataset.p"), (".pick-case option", "value"))
+        )
+        assert shown == listed > 0
+    page.run("document.querySelector('.records select').value = '1'")
+    page.run("document.querySelector('.records .open-case').focus()")
+    page.press("Enter", "\r")
+    assert page.run("document.querySelector('#case h2').textContent") == "liver-1"
+
+
+def test_a_volume_is_leafed_through_in_the_gallery_and_enlarged(page: Browser) -> None:
+    page.click("#section-8 .zoom")
+    slices = "[...document.querySelectorAll('#case svg.slice')].filter((s) => s.getClientRects().length).map((s) => s.dataset.caption)"
+    assert page.run(slices) == ["slice 2"]
+    page.run("document.querySelector('#case .leaf input').focus()")
+    page.press("ArrowRight")
+    page.run("(() => { const s = document.querySelector('#case .leaf input'); s.value = 4; s.dispatchEvent(new Event('input', {bubbles: true})); })()")  # fmt: skip
+    assert page.run(slices) == ["slice 4"]
+    assert page.run("document.querySelector('#case output').textContent") == "slice 4"
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_wider_than_the_window(page: Browser, width: int) -> None:
+    page.size(width)
+    page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert page.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    beyond = """[...document.querySelectorAll('main *, header *')].filter((e) => e.getClientRects().length
+        && e.getBoundingClientRect().right > innerWidth + 1
+        && !e.closest('.scroll, pre, .hidden, .turns')).map((e) => e.outerHTML.slice(0, 90))"""
+    assert page.run(beyond) == []
+    page.click(".records circle[data-p='0']")
+    assert (
+        page.run("document.querySelector('#case').scrollWidth - document.querySelector('#case').clientWidth")
+        == 0
+    )
+
+
+UNNAMED = """[...document.querySelectorAll('button, input, select, a[href], svg[role=img], [role=region], summary')]
+    .filter((e) => !(e.getAttribute('aria-label')?.trim() || e.textContent.trim() || e.closest('label')?.textContent.trim()))
+    .map((e) => e.outerHTML.slice(0, 90))"""
+
+
+def test_all_that_can_be_used_or_seen_has_a_name_and_ids_are_unique(page: Browser) -> None:
+    assert page.run(UNNAMED) == []
+    assert page.run("document.documentElement.lang") == "en"
+    ids = page.run("[...document.querySelectorAll('[id]')].map((e) => e.id)")
+    assert len(ids) == len(set(ids))
+
+
+# WCAG 2: ratio of relative luminances of a text and what lies behind it, 4.5 or, for large text, 3
+FAINT = """(() => {
+  const numbers = (c) => { const g = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    return (g.fillStyle = c, g.fillRect(0, 0, 1, 1), [...g.getImageData(0, 0, 1, 1).data]); };
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255).map((v) => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);
+  const behind = (e) => { for (; e; e = e.parentElement) { const c = numbers(getComputedStyle(e).backgroundColor); if (c[3] > 250) return c; } return [255, 255, 255, 255]; };
+  const faint = {};
+  for (const e of document.querySelectorAll('body *')) {
+    if (!e.getClientRects().length || ![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) || e.closest('script, title, desc, .halo')) continue;
+    const style = getComputedStyle(e), svg = e.closest('svg') !== null;
+    const [a, b] = [light(numbers(svg ? style.fill : style.color)), light(behind(e))];
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05), size = parseFloat(style.fontSize);
+    const needed = size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5;
+    if (ratio < needed) faint[e.tagName + '.' + (e.getAttribute('class') ?? '')] = ratio.toFixed(2);
+  }
+  return faint;
+})()"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_stands_out_from_its_background(browser: Browser, report: Path, dark: bool) -> None:
+    browser.open(report, dark=dark)
+    assert browser.run("matchMedia('(prefers-color-scheme: dark)').matches") is dark
+    assert browser.run(FAINT) == {}
+
+
+def test_text_of_data_and_models_stays_text(browser: Browser, tmp_path: Path) -> None:
+    path = write_report(tmp_path / "r.html", EVIL, record_sections(EVIL, 6), {EVIL: EVIL, "t": [{EVIL: EVIL}]}, volume_picture)  # fmt: skip
+    browser.open(path)
+    browser.click(".records circle[data-p='0']")
+    assert browser.run("document.querySelector('#case h2').textContent") == f"{EVIL}-0"
+    browser.press("Escape")
+    browser.click(".zoom")
+    assert browser.run("document.querySelector('#case h2').textContent") == f"{EVIL} 0: Dice of {EVIL}"
+    assert browser.run(f"[...document.querySelectorAll('option')].some((o) => o.textContent.startsWith({json.dumps(EVIL)}))")  # fmt: skip
+    assert browser.run("window.hacked === undefined")
+    assert browser.run("document.querySelectorAll('img, [onerror]').length") == 0
+    assert browser.errors == []
+
+
+def test_a_script_that_got_into_the_page_does_not_run(page: Browser) -> None:
+    page.run(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.hacked = 1'}))"
+    )
+    assert page.run("window.hacked === undefined")
+    assert "Content Security Policy" in " ".join(page.errors)
+    page.errors.clear()
+
+
+def test_a_report_of_a_thousand_cases_is_small_and_complete(browser: Browser, tmp_path: Path) -> None:
+    path = write_report(tmp_path / "r.html", "Many", record_sections("case", 1000, 4), {}, volume_picture)
+    assert path.stat().st_size < 10e6
+    browser.open(path)
+    assert browser.run("document.querySelectorAll('circle').length") == 2 * 8000 + 4000
+    assert browser.errors == []
