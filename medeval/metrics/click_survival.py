@@ -59,6 +59,7 @@ class ClicksToTarget(Metric):
     range = (0.0, float("inf"))
     unit = "clicks"
     empties = "no click made: undefined; more than half never there: no median"
+    definition = "median (ctt) or restricted mean (rmct) clicks to a quality, Kaplan-Meier"
     source = "Kaplan and Meier 1958"
     quality: float = 0.0
     read: Read = "ctt"
@@ -96,6 +97,7 @@ class ClicksToTarget(Metric):
 class ShareReached(ClicksToTarget):
     """1 - S(limit)."""
 
+    definition = "share of sessions that reach a quality, Kaplan-Meier"
     direction: ClassVar[Literal["higher", "lower"]] = "higher"
     range = (0.0, 1.0)
     unit = ""

@@ -173,6 +173,7 @@ class CostMetric(ClickMetric):
     """A metric of score against interaction cost, up to a budget in the unit of the suite's ``cost:``."""
 
     empties = "no cost counted: undefined"
+    definition = "the score that a cost buys, or the area under score against cost, divided by the budget"
     source = "state of the art: value at a budget, common axis of points, boxes and strokes"
     budget: float = 0.0
     area: bool = False
