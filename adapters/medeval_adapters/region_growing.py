@@ -63,11 +63,11 @@ class RegionGrowing:
         region = np.abs(values - np.float32(middle)) <= width
         for value in likes[:-1]:
             region |= np.abs(values - value) <= self.least / 2
-        for point in seeds.off:
-            other = values[self._near(point)].mean()
-            nearest = np.min([np.abs(values - value) for value in likes], axis=0)
-            if np.abs(likes - other).min() > self.least / 2:
-                region &= nearest <= np.abs(values - other)
+        others = [values[self._near(point)].mean() for point in seeds.off]
+        others = [other for other in others if np.abs(likes - other).min() > self.least / 2]
+        nearest = _distance(values, likes) if others else None
+        for other in others:
+            region &= nearest <= np.abs(values - other)
         return keep_seeded(region, seeds)
 
     def _look(self, values: NDArray[np.float32], seeds: Seeds) -> tuple[float, float]:
@@ -83,3 +83,11 @@ class RegionGrowing:
 
     def _near(self, point: NDArray[np.int64]) -> tuple[slice, ...]:
         return tuple(slice(max(0, int(p) - self.reach), int(p) + self.reach + 1) for p in point)
+
+
+def _distance(values: NDArray[np.float32], likes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far each voxel's intensity is from the nearest of ``likes``."""
+    nearest = np.abs(values - likes[0])
+    for like in likes[1:]:
+        np.minimum(nearest, np.abs(values - like), out=nearest)
+    return nearest

@@ -161,7 +161,7 @@ def load_engine(
     reader = transformers.AutoProcessor if vision else transformers.AutoTokenizer
     try:
         processor = reader.from_pretrained(model, **source)
-        loaded = loader.from_pretrained(model, **source, **_weights(dtype, quantization, device))
+        loaded: Any = loader.from_pretrained(model, **source, **_weights(dtype, quantization, device))
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise UserError(f"the model {model!r} cannot be loaded: {type(error).__name__}: {error}") from None
     if quantization == "none":
