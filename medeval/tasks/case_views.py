@@ -72,7 +72,7 @@ def case_views(task: Task, cells: Sequence[CellGroups]) -> list[View]:
 def _agreement(where: str, unit: str, groups: Sequence[CaseGroup]) -> BlandAltman:
     kept, note = _thinned(groups)
     return BlandAltman(
-        f"Volumes, prediction less reference: {where}", f"mean of both [{unit}]", f"difference [{unit}]", kept,
+        f"{'Volumes' if unit == 'ml' else 'Sizes of masks'}, prediction less reference: {where}", f"mean of both [{unit}]", f"difference [{unit}]", kept,
         f"Lines: mean difference and limits of agreement, mean ± {LIMIT:g} standard deviations (Bland & Altman 1986), over "
         "records, not patients. Records where both masks are empty, and failures, are left out." + note,
     )  # fmt: skip
