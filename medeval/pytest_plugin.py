@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 UPDATE, MARKDOWN = "--medeval-update", "--medeval-markdown"
-_TOLD: pytest.StashKey[list[str]] = pytest.StashKey()
+_TOLD = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,8 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the comparisons' Markdown, also when tests failed."""
     path = session.config.getoption(MARKDOWN)
-    if path and session.config.stash[_TOLD]:
-        Path(path).write_text("\n\n".join(session.config.stash[_TOLD]) + "\n", encoding="utf-8")
+    told: list[str] = session.config.stash[_TOLD]
+    if path and told:
+        Path(path).write_text("\n\n".join(told) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

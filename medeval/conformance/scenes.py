@@ -42,6 +42,7 @@ class Scene:
 
 def scenes(ndim: int) -> list[Scene]:
     """The first has decoys; the others have odd, narrow and coloured images. ndim: 2 or 3."""
+    centres: list[tuple[int, ...]]
     if ndim == 3:
         centres = [(9, 16, 22), (6, 13, 20)]
         return [

@@ -15,7 +15,7 @@ from medeval.dialogue.cases import PatientCase, load_cases
 from medeval.types import Case, CaseInfo
 
 CASE = "patient_case"
-BUNDLED = Path(str(files("medeval.dialogue").joinpath("cases", "bundled.json")))
+BUNDLED = Path(str(files("medeval.dialogue").joinpath("cases", "patients")))  # a folder
 
 
 class PatientCases(Dataset):

@@ -13,6 +13,7 @@ from medeval.tasks.base import Task
 from medeval.types.views import Passage, View
 
 _SAID_ELSEWHERE = ("task", "name", "datasets", "models", "metrics", "on_failure", "average")
+_OF_THE_MACHINE = ("batch_size", "journal")  # no part of what was measured
 _BOOTSTRAP = "Davison & Hinkley 1997; Field & Welsh 2007"
 
 
@@ -53,7 +54,8 @@ def _protocol(task: Task, manifest: Mapping[str, Any]) -> Iterator[str]:
     """The task's settings as the suite resolved them."""
     listed = manifest.get("suite", {}).get("tasks", ())
     options = next((given for given in listed if given.get("name") == task.label), {})
-    told = [f"{name}: {_plain(v)}" for name, v in options.items() if name not in _SAID_ELSEWHERE and _says(v)]
+    left = (*_SAID_ELSEWHERE, *_OF_THE_MACHINE)
+    told = [f"{name}: {_plain(value)}" for name, value in options.items() if name not in left and _says(value)]
     yield f"Protocol of {task.label} ({task.task}): " + "; ".join(told)
     yield f"Scores of {task.label} are means over {task.average}. On a model's failure: {task.on_failure}."
 

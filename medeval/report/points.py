@@ -110,7 +110,7 @@ def _rows(
         first += len(group.points)
     return {
         "width": width, "height": bottom + 46, "left": left, "right": right, "top": top, "bottom": bottom, "rows": rows,
-        "x_ticks": [(x(value), text) for value, text in x.ticks(6 if wide else 5)],
+        "x_ticks": [(x(value), text) for value, text in x.ticks(8 if wide else 5)],
     }  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def _kernel(values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.
 def _panel(
     group: CaseGroup, xs: tuple[float, float], ys: tuple[float, float], places: int, first: int
 ) -> dict[str, Any]:
-    left, right, top, bottom = 62, NARROW - 8, 8, _PANEL - 42
+    left, right, top, bottom = 70, NARROW - 8, 8, _PANEL - 42
     x, y = Scale(*xs, left, right), Scale(*ys, bottom, top)
     bias, low, high = (group.marks[name] for name in ("bias", "low", "high"))
     said = [number_text(value, places) for value in (bias, low, high)]

@@ -16,7 +16,7 @@ from medeval.datasets.questions import LETTERS
 from medeval.dialogue.roles import ChatOpener
 from medeval.llm.errors import UnparsableReply
 from medeval.metrics.answers import Answered
-from medeval.tasks.base import Scored, Task, ask_source, staged
+from medeval.tasks.base import ChatPlan, Scored, Task, ask_source, staged
 from medeval.tasks.context import Context
 from medeval.tasks.question_answering_answers import confidence_of, exactly, letter_of, open_answer
 from medeval.tasks.question_answering_asking import asked, side_by_side, spent
@@ -35,6 +35,7 @@ from medeval.types import Case, CaseIndex, CaseInfo, Failure, Key, Output, Unit
 
 Block = dict[str, Any]
 CALIBRATION = ("answer_ece", "answer_brier", "answer_aurc")
+_QUESTION, _LETTER, _THOUGHT, _VERDICT = 250, 10, 400, 60  # tokens, by guess, for the estimate before a run
 
 
 class QuestionAnswering(Task):
@@ -132,6 +133,19 @@ class QuestionAnswering(Task):
     def calls(self, model: Any, info: CaseInfo, structures: int) -> int:
         """One a record."""
         return self.asked_times
+
+    def chat_plan(self, info: CaseInfo) -> Sequence[ChatPlan]:
+        """The model's calls and as many of the judge; tokens by guess, for no question is read before the run."""
+        written = _THOUGHT if self.reasoning else _LETTER
+        plans = [
+            ChatPlan(
+                "doctor", None, self.asked_times, self.asked_times * _QUESTION, self.asked_times * written
+            )
+        ]
+        if self.judge is not None:
+            read = self.asked_times * (_QUESTION + written)
+            plans.append(ChatPlan("judge", self.judge, self.asked_times, read, self.asked_times * _VERDICT))
+        return plans
 
     # -- execution ----------------------------------------------------------------------------------------------
 

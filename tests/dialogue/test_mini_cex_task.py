@@ -259,4 +259,5 @@ def test_the_page_of_the_docs_runs_as_it_stands(tmp_path):
 
 
 def test_the_bundled_cases_are_packaged():
-    assert BUNDLED.is_file()
+    assert sorted(path.suffix for path in BUNDLED.iterdir()) == [".json"] * 5
+    assert len(bundled()) == 40

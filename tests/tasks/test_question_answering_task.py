@@ -14,8 +14,9 @@ from medeval.api import RunOptions
 from medeval.metrics.answers import risk_coverage
 from medeval.metrics.calibration import auroc, expected_calibration_error
 from medeval.metrics.registry import get_metric
+from medeval.tasks.question_answering import QuestionAnswering
 from medeval.tasks.question_answering_prompts import letter_probability, shown_order
-from medeval.types import UserError
+from medeval.types import CaseInfo, UserError
 
 CHOICES = [
     {"id": f"q{n}", "question": f"Question number {n}?", "options": ["red", "green", "blue", "black"], "answer": "ABCD"[n % 4],
@@ -372,3 +373,13 @@ def test_the_bundled_demo_suite_runs_offline(tmp_path):
         > rows["hedger", "rubric"]["value"]
         > rows["always-first", "rubric"]["value"]
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "roles"), [({}, ["doctor"]), ({"judge": {"client": "scripted"}}, ["doctor", "judge"])]
+)
+def test_a_dry_run_can_tell_calls_and_tokens(options, roles):
+    task = QuestionAnswering(samples=2, shuffles=3, **options)
+    plans = task.chat_plan(CaseInfo("q1"))
+    assert [plan.role for plan in plans] == roles
+    assert all(plan.calls == 6 and plan.input_tokens > plan.output_tokens > 0 for plan in plans)
