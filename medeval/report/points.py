@@ -116,9 +116,9 @@ def _rows(
 
 def _cloud(group: CaseGroup, x: Scale, top: float, places: int, first: int, number: int) -> dict[str, Any]:
     """Density above, the box of the quartiles below it, the points underneath."""
-    base, rain = top + 8 + _CLOUD, top + 16 + _CLOUD
+    base, rain = top + 8 + _CLOUD, top + 20 + _CLOUD
     points = [
-        (x(point.x), round(rain + 18 * ((n + 1) * _GOLDEN % 1), 1), first + n)
+        (x(point.x), round(rain + 16 * ((n + 1) * _GOLDEN % 1), 1), first + n)
         for n, point in enumerate(group.points)
     ]
     q1, median, q3 = (group.marks[name] for name in ("q1", "median", "q3"))

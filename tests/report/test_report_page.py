@@ -15,19 +15,23 @@ import pytest
 from medeval.report import Section, render_report, write_report
 from medeval.types import Key
 from medeval.types.views import (
+    BlandAltman,
     Chat,
     Column,
     Curve,
+    Distribution,
     Forest,
     Gallery,
     GalleryItem,
     Matrix,
+    Passage,
     Picture,
     Series,
     Table,
     TextDiff,
     Turn,
 )
+from tests.report.record_views import group
 
 EVIL = (
     "<script>alert(1)</script>", "</script><script>alert(1)</script>", "<!--<script>", "\"><img src=x onerror=alert(1)>",
@@ -85,6 +89,9 @@ def everything(word: str) -> tuple[str, list[Section], dict[str, Any]]:
         Gallery(word, [item, replace(item, rank="failed")], word),
         Chat(word, [Turn(word, word), Turn("b", word)], word),
         TextDiff(word, word, word, word),
+        Passage(word, word, word),
+        Distribution(word, word, [group(word, np.arange(6.0), word)], word),
+        BlandAltman(word, word, word, [group(word, np.arange(6.0), word)], word),
     ]
     meta = {word: word, "text": f"{word}\n{word}", "list": {word: word}, "table": [{word: word}]}
     return word, [Section(word, views, f"{word}\n\n- {word}")], meta
