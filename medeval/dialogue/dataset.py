@@ -28,7 +28,7 @@ class PatientCases(Dataset):
 
     file: Path | None = Field(
         None,
-        description="JSON or JSON lines, or a folder of them; default: the bundled cases, written for medeval.",
+        description="JSON or JSON lines, or a folder of them; default: the 40 bundled cases, written for medeval.",
     )
 
     @cached_property

@@ -53,9 +53,11 @@ def _seeds(manifest: Mapping[str, Any]) -> list[str]:
 def _protocol(task: Task, manifest: Mapping[str, Any]) -> Iterator[str]:
     """The task's settings as the suite resolved them."""
     listed = manifest.get("suite", {}).get("tasks", ())
-    options = next((given for given in listed if given.get("name") == task.label), {})
+    options: Mapping[str, Any] = next((given for given in listed if given.get("name") == task.label), {})
     left = (*_SAID_ELSEWHERE, *_OF_THE_MACHINE)
-    told = [f"{name}: {_plain(value)}" for name, value in options.items() if name not in left and _says(value)]
+    told = [
+        f"{name}: {_plain(value)}" for name, value in options.items() if name not in left and _says(value)
+    ]
     yield f"Protocol of {task.label} ({task.task}): " + "; ".join(told)
     yield f"Scores of {task.label} are means over {task.average}. On a model's failure: {task.on_failure}."
 

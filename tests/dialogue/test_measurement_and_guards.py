@@ -122,7 +122,7 @@ def test_an_assertion_that_the_case_does_not_hold_is_invented(text, question, ki
 
 def test_all_violations_of_a_dialogue_are_found_with_their_turns():
     dialogue = said(
-        "P: My big toe is killing me.",
+        "P: My big toe hurts terribly.",
         "D: Do you smoke?",
         "P: I stopped smoking twenty years ago. I drink three or four beers a day. My brother gets swollen toes like this too.",
         "D: I see.",

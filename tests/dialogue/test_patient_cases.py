@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 from stage import agentclinic, bundled
@@ -9,7 +10,7 @@ from stage import agentclinic, bundled
 from medeval.dialogue.cases import CATEGORIES, PatientCase, as_json, load_cases
 from medeval.dialogue.dataset import PatientCases
 from medeval.dialogue.files import DialogueFileError
-from medeval.dialogue.text import holds_phrase
+from medeval.dialogue.text import fold, holds_phrase, holds_terms
 from medeval.types import DatasetError
 
 SMALL = {
@@ -52,7 +53,29 @@ def test_a_bundled_case_is_whole_and_marked_as_written_for_this_project(case):
     assert case.tests
     assert case.plan.treatment
     assert not case.hidden
+    assert [name for name in case.diagnosis.also if re.fullmatch(r"[A-Z]\d{2}(\.\d)?", name)]  # ICD-10
     assert PatientCase.model_validate_json(as_json(case)) == case
+
+
+@pytest.mark.parametrize("case", bundled().values(), ids=bundled())
+def test_what_harms_a_bundled_cases_patient_names_nothing_that_is_planned(case):
+    right = [
+        term
+        for entry in (*case.plan.tests, *case.plan.treatment, *case.escalation)
+        for term in entry.split("|")
+    ]
+    harms = [term for entry in case.harms for term in entry.split("|")]
+    assert harms
+    assert not [(h, r) for h in harms for r in right if holds_terms(h, r) or holds_terms(r, h)]
+
+
+def test_the_bundled_cases_are_of_many_fields_and_no_two_have_one_diagnosis():
+    names = [fold(name) for case in bundled().values() for name in case.diagnosis.names]
+    assert len(names) == len(set(names))
+    chapters = {
+        name[0] for case in bundled().values() for name in case.diagnosis.also if re.match(r"[A-Z]\d\d", name)
+    }
+    assert len(chapters) >= 14  # of ICD-10
 
 
 @pytest.mark.parametrize("case", [*bundled().values(), *agentclinic()], ids=lambda case: case.id)

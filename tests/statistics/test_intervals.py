@@ -33,18 +33,36 @@ def test_students_t_is_the_textbooks(mean: Metric) -> None:
 
 
 def test_the_studentised_interval_is_the_one_made_by_hand(mean: Metric) -> None:
-    values = np.random.default_rng(0).normal(0.5, 0.1, 20)
-    owner = names(20)
+    values = np.random.default_rng(0).normal(0.5, 0.1, 60)
+    owner = names(60)
     resamples = Resamples("d", owner, count=500)
     counts = np.concatenate(list(resamples.blocks())).astype(float)
     pivots = []
     for row in counts:
         drawn = np.repeat(values, row.astype(int))
-        pivots.append((drawn.mean() - values.mean()) / (drawn.std() / np.sqrt(19)))
-    error = values.std(ddof=1) / np.sqrt(20)
+        pivots.append((drawn.mean() - values.mean()) / (drawn.std() / np.sqrt(59)))
+    error = values.std(ddof=1) / np.sqrt(60)
     low, high = values.mean() - error * np.quantile(pivots, [0.975, 0.025])
     ours = estimate(mean, {"value": values}, owner, resamples)
     assert (ours.low, ours.high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("count", [9, 20, 49])
+def test_with_few_patients_it_is_nowhere_narrower_than_students_t(mean: Metric, count: int) -> None:
+    values = np.random.default_rng(count).beta(9, 1, count)
+    ours, student = found(mean, values), found(mean, values, "t")
+    assert ours.low <= student.low
+    assert ours.high >= student.high
+
+
+@pytest.mark.parametrize(
+    "values", [np.r_[0.3, np.ones(15)], np.r_[0.0, 0.9, np.ones(40)], np.r_[-0.9, np.zeros(11)]]
+)
+def test_equal_values_do_not_blow_it_up(mean: Metric, values: np.ndarray) -> None:
+    ours, student = found(mean, values), found(mean, values, "t")
+    assert ours.method == "studentised"
+    assert ours.value - ours.low <= 3.001 * (student.value - student.low) + 1e-9
+    assert ours.high - ours.value <= 3.001 * (student.high - student.value) + 1e-9
 
 
 @pytest.mark.parametrize("method", ["studentised", "t", "expanded", "percentile", "bca"])

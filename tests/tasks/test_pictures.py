@@ -14,7 +14,7 @@ def drawn(truth, predicted=None, channels=1, **columns):
     shape = truth.shape
     array = np.broadcast_to(np.arange(shape[-1], dtype=np.float32), (channels, *shape)).copy()
     image = Image(array, Grid(shape, (1.0,) * len(shape)))
-    case = Case("c", {"image": image}, {"structures": MaskStack({"liver": truth}, shape)})
+    case = Case("c", "p", {"image": image}, {"structures": MaskStack({"liver": truth}, shape)})
     key = Key("liver")
     output = None if predicted is None else Output("c", key, Segmentation(predicted), columns=columns)
     return mask_picture(case, output, key)
@@ -56,7 +56,8 @@ def test_each_slice_has_its_own_outlines_and_one_window_of_grey():
     picture = drawn(ball(10, 20), ball(12, 20))
     sizes = [int(part.outlines["prediction"].sum()) for part in picture.slices]
     assert sizes[0] == sizes[-1] == 0 < max(sizes)
-    assert all(part.background.shape == (10, 8) for part in picture.slices)
+    levels = [(int(part.background.min()), int(part.background.max())) for part in picture.slices]
+    assert levels == [(0, 0)] * picture.place + [(255, 255)] * (len(levels) - picture.place)
 
 
 def test_a_box_is_drawn_on_the_slices_that_it_meets():
