@@ -60,7 +60,7 @@ def case_views(task: Task, cells: Sequence[CellGroups]) -> list[View]:
             said = (
                 "A point is a record of the last round; a model's failure stands at the worst value." + note
             )
-            if any(group.n > 1 for group in groups):
+            if len({point.x for group in groups for point in group.points}) > 2:  # right or wrong is no spread
                 views.append(Distribution(f"{axis} by case: {where}", axis, kept, said))
         for unit in dict.fromkeys(cell.unit for cell in cells if cell.volumes):
             groups = [g for c in cells if c.unit == unit for g in c.volumes if g.dataset == dataset]

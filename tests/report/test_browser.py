@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,17 @@ def page(browser: Browser, report: Path) -> Iterator[Browser]:
     yield browser
     assert browser.errors == []
     assert [a for a in browser.requests if not a.startswith(("data:image/", "blob:"))] == [report.as_uri()]
+
+
+@pytest.fixture
+def given(browser: Browser) -> Iterator[Browser]:
+    """A report of a run that ``MEDEVAL_REPORT`` names."""
+    if not (path := os.environ.get("MEDEVAL_REPORT")):
+        pytest.skip("MEDEVAL_REPORT names no report.html")
+    browser.open(Path(path))
+    yield browser
+    assert browser.errors == []
+    assert [a for a in browser.requests if not a.startswith("data:image/")] == [Path(path).resolve().as_uri()]
 
 
 SCORES = "document.querySelector('#section-1 table')"
@@ -110,15 +122,22 @@ def test_a_volume_is_leafed_through_in_the_gallery_and_enlarged(page: Browser) -
     assert page.run("document.querySelector('#case output').textContent") == "slice 4"
 
 
+BEYOND = """[...document.querySelectorAll('main *, header *')].filter((e) => e.getClientRects().length
+    && e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.scroll, pre, .hidden, .turns'))
+    .map((e) => e.outerHTML.slice(0, 90))"""
+
+
+def fits(page: Browser) -> None:
+    """Nothing is wider than the window, folded parts included."""
+    page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert page.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    assert page.run(BEYOND) == []
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_is_wider_than_the_window(page: Browser, width: int) -> None:
     page.size(width)
-    page.run("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-    assert page.run("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
-    beyond = """[...document.querySelectorAll('main *, header *')].filter((e) => e.getClientRects().length
-        && e.getBoundingClientRect().right > innerWidth + 1
-        && !e.closest('.scroll, pre, .hidden, .turns')).map((e) => e.outerHTML.slice(0, 90))"""
-    assert page.run(beyond) == []
+    fits(page)
     page.click(".records circle[data-p='0']")
     assert (
         page.run("document.querySelector('#case').scrollWidth - document.querySelector('#case').clientWidth")
@@ -163,6 +182,19 @@ def test_text_stands_out_from_its_background(browser: Browser, report: Path, dar
     browser.open(report, dark=dark)
     assert browser.run("matchMedia('(prefers-color-scheme: dark)').matches") is dark
     assert browser.run(FAINT) == {}
+
+
+def test_a_given_report_is_in_order_too(given: Browser) -> None:
+    assert given.run(UNNAMED) == []
+    assert given.run(FAINT) == {}
+    for width in (1280, 360):
+        given.size(width)
+        fits(given)
+    number = given.run("document.querySelector('.records circle').dataset.p")
+    given.click(f".records circle[data-p='{number}']")
+    assert given.run(
+        "document.querySelector('#case').open && document.querySelector('#case h2').textContent.length > 0"
+    )
 
 
 def test_text_of_data_and_models_stays_text(browser: Browser, tmp_path: Path) -> None:

@@ -103,6 +103,10 @@ def test_one_record_a_model_is_no_distribution():
     assert views_of(Distribution, [record(0, 0.5)]) == views_of(BlandAltman, [record(0, 0.5)]) == []
 
 
+def test_a_score_that_is_right_or_wrong_has_no_distribution():
+    assert views_of(Distribution, [record(n, float(n % 2)) for n in range(9)]) == []
+
+
 def test_prompts_are_parts_with_all_models_beside_each_other():
     rows = [record(n, 0.5 + n / 10, prompt=prompt) for n in range(3) for prompt in ("box", "point")]
     (view,) = views_of(Distribution, rows, rows)
