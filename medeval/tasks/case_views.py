@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medeval.tasks.columns import statistic_column
 from medeval.types import Key
 from medeval.types.views import BlandAltman, CaseGroup, CasePoint, Distribution, View
 
@@ -41,8 +42,9 @@ def cell_groups(scorer: CellScorer) -> CellGroups:
     scores, axis = [], ""
     if metric is not None:
         axis = f"{metric.name} [{unit}]" if (unit := scorer.unit(metric)) else metric.name
+        field = statistic_column(metric.name, next(iter(metric.statistic)))
         for prompt, rows in scorer.used(metric):
-            values = np.asarray(scorer.values_of(metric, rows.tolist()), dtype=np.float64)
+            values = scorer.column(field)[rows].astype(np.float64)
             if len(values) and np.isfinite(values).all():
                 scores.append(_score_group(scorer, prompt, rows, values))
     return CellGroups(scores, axis, *_volume_groups(scorer))
@@ -60,7 +62,10 @@ def case_views(task: Task, cells: Sequence[CellGroups]) -> list[View]:
             said = (
                 "A point is a record of the last round; a model's failure stands at the worst value." + note
             )
-            if len({point.x for group in groups for point in group.points}) > 2:  # right or wrong is no spread
+            spread = (
+                len({point.x for group in groups for point in group.points}) > 2
+            )  # right or wrong is none
+            if spread:
                 views.append(Distribution(f"{axis} by case: {where}", axis, kept, said))
         for unit in dict.fromkeys(cell.unit for cell in cells if cell.volumes):
             groups = [g for c in cells if c.unit == unit for g in c.volumes if g.dataset == dataset]
@@ -105,10 +110,12 @@ def _volume_groups(scorer: CellScorer) -> tuple[list[CaseGroup], str]:
 
 def _voxel_sizes(scorer: CellScorer) -> tuple[NDArray[np.float64], str]:
     """Of each record the size of a voxel in ml: the metadata ``voxel_ml`` where every case has it, else one voxel."""
-    sizes = np.asarray([_number(value) for value in scorer.column("voxel_ml")], dtype=np.float64)
-    if scorer.cell.length_unit != "mm" or not (sizes > 0).all():
-        return np.ones(len(sizes)), "voxels"
-    return sizes, "ml"
+    frame = scorer.cell.frame
+    if scorer.cell.length_unit == "mm" and "voxel_ml" in frame:
+        sizes = np.asarray([_number(value) for value in frame["voxel_ml"]], dtype=np.float64)
+        if (sizes > 0).all():
+            return sizes, "ml"
+    return np.ones(len(frame)), "voxels"
 
 
 def _number(value: Any) -> float:
