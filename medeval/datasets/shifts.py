@@ -3,7 +3,7 @@
 Each is a formula on ``x``, one channel scaled to [0, 1] by its own smallest and largest value; the result is scaled back. An
 image of whole numbers is rounded and keeps its type and its type's range. Nothing moves: masks stay where they are.
 
-Severities 1 to 5 choose from ``LADDERS``; any other value of the parameter may be given in their place. What is drawn at
+Severities 1 to 5 choose from its ``ladder``; any other value of the parameter may be given in their place. What is drawn at
 random depends on the generator alone, so that one case has the same bias field or the same spike at every severity.
 
 Names and kinds follow TorchIO's and MedMNIST-C's transforms (arXiv 2003.04696, 2406.17536); the formulas are stated here
@@ -119,7 +119,7 @@ def checked_corruption(name: str) -> str:
 def corrupted(image: Image, corruption: str, value: float, *identity: object) -> Image:
     """The image under a corruption, on the same grid, of the same type.
 
-    value: of the corruption's parameter, see ``LADDERS``. identity: what the random draws hang on, the case's id above all.
+    value: of the corruption's parameter, see ``CORRUPTIONS``. identity: what the random draws hang on, the case's id above all.
     A constant channel (and one with NaN) stays as it is.
     """
     kernel = CORRUPTIONS[corruption].kernel

@@ -172,7 +172,7 @@ def tested_setting(
         return Tested(math.nan, 0, note="no case in common")
     if not metric.linear:
         return exchange_test(metric, two.statistics, one.statistics, one.patients, exchanges=exchanges)
-    gaps = _gaps(one, two) * _weights(one, pair.old_run.tasks[pair.old.task].average)
+    gaps = _gaps(one, two) * record_weights(one, pair.old_run.tasks[pair.old.task].average)
     return permutation_test(gaps, one.patients, exchanges=exchanges)
 
 
@@ -222,7 +222,7 @@ def compared(
 def _tests(
     gaps: Floats, side: Entered, metric: Metric, average: Any, exchanges: int, counts: dict[str, Any]
 ) -> dict[str, Any]:
-    test = permutation_test(gaps * _weights(side, average), side.patients, exchanges=exchanges)
+    test = permutation_test(gaps * record_weights(side, average), side.patients, exchanges=exchanges)
     effect = effect_size(gaps, side.patients)
     sign = 1 if metric.direction == "higher" else -1
     by_case = sign * np.round(_by_case(side.cases, gaps)[1], 12)
@@ -247,7 +247,7 @@ def _value(metric: Metric, side: Entered, average: Any) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _weights(side: Entered, average: Any) -> Floats:
+def record_weights(side: Entered, average: Any) -> Floats:
     """How much a record's difference counts in the mean that is compared."""
     if average == "records" or side.groups is None:
         return np.ones(len(side.keys))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medeval.decisions.compare import Comparison, compared, matched
+from medeval.decisions.compare import Comparison, compared, matched, record_weights
 from medeval.decisions.evidence import CellName, Entered, RunEvidence
 from medeval.metrics.base import Metric
 from medeval.statistics import Estimate, Resamples, paired_difference
@@ -127,14 +127,12 @@ def _claims(evidence: RunEvidence, primary: Primary) -> Iterator[Confirmed]:
         wanted = new.model in primary.models if primary.models else new.model not in tagged
         if not asked or not wanted or new.model == primary.baseline:
             continue
-        old = next(
-            (
-                c
-                for c in evidence.cells
-                if (c.task, c.dataset, c.model) == (new.task, new.dataset, primary.baseline)
-            ),
-            None,
-        )
+        olds = [
+            c
+            for c in evidence.cells
+            if (c.task, c.dataset, c.model) == (new.task, new.dataset, primary.baseline)
+        ]
+        old = next((c for c in olds if c.arm == new.arm), olds[0] if olds else None)
         if old is None:
             raise RunError(
                 f"primary: baseline {primary.baseline!r} has no scores for {new.task} on {new.dataset}"
@@ -161,7 +159,7 @@ def _claim(
         rows = matched(one.keys, two.keys)
         confidence = 1 - primary.alpha * (2 if claim == "equivalence" else 1)
         gap = _gap(metric, one.take(rows[0]), two.take(rows[1]), average, evidence, new.dataset, confidence)
-    decision, p = _decided(claim, primary, metric, gap, found, one, two)
+    decision, p = _decided(claim, primary, metric, gap, found, one, two, average)
     return Confirmed(
         new.task, new.dataset, new.contender, old.contender, metric.name, prompt, claim, primary.margin, gap.value,
         gap.low, gap.high, p, None, decision.verdict, decision.reason, decision.shown,
@@ -194,8 +192,11 @@ def _decided(
     found: Comparison,
     one: Entered,
     two: Entered,
+    average: Any,
 ) -> tuple[Decision, float | None]:
     if claim == "superiority":
+        if math.isnan(found.gain):
+            return Decision("inconclusive", f"no difference ({gap.note or 'no value'})"), None
         better = found.gain > 0
         p = found.p if math.isfinite(found.p) else None
         verdict: Verdict = "superior" if better else "inferior"
@@ -205,10 +206,12 @@ def _decided(
     decision = (
         equivalence(gap, margin) if claim == "equivalence" else non_inferiority(gap, margin, metric.direction)
     )
-    return decision, _margin_p(claim, margin, metric, one, two)
+    return decision, _margin_p(claim, margin, metric, one, two, average)
 
 
-def _margin_p(claim: Claim, margin: float, metric: Metric, one: Entered, two: Entered) -> float | None:
+def _margin_p(
+    claim: Claim, margin: float, metric: Metric, one: Entered, two: Entered, average: Any
+) -> float | None:
     """One-sided permutation p of the shifted differences; None for a metric that is no mean (its interval decides)."""
     if not metric.linear:
         return None
@@ -218,9 +221,10 @@ def _margin_p(claim: Claim, margin: float, metric: Metric, one: Entered, two: En
     gains = sign * (np.asarray(new.statistics["value"], dtype=np.float64) - old.statistics["value"])
     if not len(gains):
         return None
-    above = permutation_test(gains + margin, new.patients, alternative="greater").p
+    weights = record_weights(new, average)
+    above = permutation_test((gains + margin) * weights, new.patients, alternative="greater").p
     if claim == "equivalence":
-        above = max(above, permutation_test(gains - margin, new.patients, alternative="less").p)
+        above = max(above, permutation_test((gains - margin) * weights, new.patients, alternative="less").p)
     return above if math.isfinite(above) else None
 
 

@@ -106,11 +106,15 @@ class CaseAveragePrecision(RankingMetric):
         return (positive * precision).sum(axis=1) / positive.sum(axis=1)
 
 
-class SensitivityAt(RankingMetric):
-    """Sensitivity at the lowest threshold whose specificity on the same studies is at least ``target``, in [0, 1]."""
+class AtTarget(RankingMetric):
+    """One share where the other is at least ``target`` on the same studies, in [0, 1]."""
 
     source: ClassVar[str] = "Pepe 2003, section 2.3"
     target: float = 0.9
+
+
+class SensitivityAt(AtTarget):
+    """Sensitivity at the lowest threshold whose specificity on the same studies is at least ``target``, in [0, 1]."""
 
     def of(self, positive: Floats, negative: Floats) -> Floats:
         """Positives called before the false positives exceed what the target allows."""
@@ -119,11 +123,8 @@ class SensitivityAt(RankingMetric):
         return (positive * allowed).sum(axis=1) / positive.sum(axis=1)
 
 
-class SpecificityAt(RankingMetric):
+class SpecificityAt(AtTarget):
     """Specificity at the highest threshold whose sensitivity on the same studies is at least ``target``, in [0, 1]."""
-
-    source: ClassVar[str] = "Pepe 2003, section 2.3"
-    target: float = 0.9
 
     def of(self, positive: Floats, negative: Floats) -> Floats:
         """Negatives not yet called when enough positives are."""
@@ -133,9 +134,7 @@ class SpecificityAt(RankingMetric):
         return 1.0 - (negative * called).sum(axis=1) / negative.sum(axis=1)
 
 
-def _at(
-    base: str, cls: type[SensitivityAt] | type[SpecificityAt], words: str
-) -> Callable[[str], Metric | None]:
+def _at(base: str, cls: type[AtTarget], words: str) -> Callable[[str], Metric | None]:
     def parse(name: str) -> Metric | None:
         parts = split(name)
         if parts.base != base or not parts.argument:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 from medeval.metrics.base import MeanMetric, Statistic, Value
@@ -100,6 +101,6 @@ def level_of(answer: Any, levels: Mapping[str, int]) -> int | None:
     """Position of an answered level, by name (whatever its case) or number; None where it is none."""
     if isinstance(answer, str):
         return {name.lower(): at for name, at in levels.items()}.get(answer.strip().lower())
-    if isinstance(answer, bool) or answer != answer or answer is None or int(answer) != answer:
+    if isinstance(answer, bool) or not isinstance(answer, Real) or not 0 <= answer < len(levels):
         return None
-    return int(answer) if 0 <= answer < len(levels) else None
+    return int(answer) if answer == int(answer) else None

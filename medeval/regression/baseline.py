@@ -22,10 +22,11 @@ def keep_baseline(run: Run, folder: Path) -> Path:
 
     The result opens as a run (``Run.open``), and compares as one. Kept: every record in one Parquet file, the index of cases
     with their hashes, ``summary.json``, and the manifest without machine, folder and git state.
-    Raises ``RunError`` when the run has no summary yet, or when ``folder`` holds something that is no baseline.
+    Raises ``RunError`` when the run has no summary yet, or when ``folder`` holds something that is no baseline: a run,
+    with its predictions, above all.
     """
     run.summary()
-    if folder.exists() and not (folder / "manifest.json").exists() and any(folder.iterdir()):
+    if folder.exists() and not _replaceable(folder):
         raise RunError(f"{folder}: not empty, and no baseline; choose another folder")
     fresh = folder.with_name(f".{folder.name}.new")
     attempt(lambda: shutil.rmtree(fresh, ignore_errors=True), fresh)
@@ -46,3 +47,11 @@ def keep_baseline(run: Run, folder: Path) -> Path:
     attempt(lambda: shutil.rmtree(folder, ignore_errors=True), folder)
     attempt(lambda: fresh.rename(folder), folder)
     return folder
+
+
+def _replaceable(folder: Path) -> bool:
+    """True for an empty folder and for a baseline, whose manifest names no machine."""
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        return not any(folder.iterdir())
+    return not set(_OF_A_MACHINE) & set(read_json(manifest))

@@ -17,6 +17,7 @@ from medeval.statistics.paired import Tested
 
 Floats = NDArray[np.float64]
 ESTIMAND = "area under the ROC curve over all studies"
+_ROUNDING = 1e-15  # a variance below it is 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +61,8 @@ def auc_interval(
 ) -> Estimate:  # fmt: skip
     """AUROC with DeLong's interval, on the logit scale (stays within [0, 1]; Pepe 2003, p. 107) or ``"none"`` (Wald).
 
-    Undefined, and stated so, without a positive or without a negative study. An area of exactly 0 or 1 has variance 0
-    and no interval. Arguments as in ``delong``; patients_known: False where clusters are images.
+    Undefined, and stated so, without a positive or without a negative study. One patient, or an area of exactly 0 or 1,
+    has variance 0 and no interval. Arguments as in ``delong``; patients_known: False where clusters are images.
     """
     n = len(np.asarray(labels).ravel())
     found = delong(scores, labels, clusters)
@@ -69,14 +70,15 @@ def auc_interval(
         return Estimate(None, None, None, n, None, "none", ESTIMAND, _missing_class(labels))
     area, variance = float(found.areas[0]), float(found.covariance[0, 0])
     notes = [f"{found.positives} positive, {found.negatives} negative"]
-    if found.clusters < FEW_PATIENTS:
-        notes.append(
-            f"fewer than {FEW_PATIENTS} {'patient' if patients_known else 'image'}s: intervals are likely too narrow"
-        )
+    kind = "patient" if patients_known else "image"
     patients = found.clusters if patients_known else None
-    if variance <= 0 or not 0 < area < 1:
-        notes.append("no interval: DeLong's variance is 0")
+    if found.clusters < 2 or variance <= _ROUNDING or not 0 < area < 1:
+        notes.append(
+            f"one {kind}: no interval" if found.clusters < 2 else "no interval: DeLong's variance is 0"
+        )
         return Estimate(area, None, None, n, patients, "none", ESTIMAND, "; ".join(notes))
+    if found.clusters < FEW_PATIENTS:
+        notes.append(f"fewer than {FEW_PATIENTS} {kind}s: intervals are likely too narrow")
     low, high = _limits(area, math.sqrt(variance), confidence, transform)
     method = "delong" if found.clusters == n else "delong, clustered"
     return Estimate(area, low, high, n, patients, method, ESTIMAND, "; ".join(notes))
@@ -89,9 +91,11 @@ def auc_test(
     found = delong(np.stack([np.asarray(first), np.asarray(second)]), labels, clusters)
     if found is None:
         return Tested(math.nan, 0, note=_missing_class(labels))
+    if found.clusters < 2:
+        return Tested(math.nan, found.clusters, note="fewer than two patients: no test")
     gap = float(found.areas[0] - found.areas[1])
     variance = float(found.covariance[0, 0] + found.covariance[1, 1] - 2 * found.covariance[0, 1])
-    if variance <= 1e-15:
+    if variance <= _ROUNDING:
         same = abs(gap) < 1e-12
         return Tested(1.0 if same else math.nan, found.clusters, note="the difference has no variance")
     return Tested(math.erfc(abs(gap) / math.sqrt(2 * variance)), found.clusters)
@@ -109,6 +113,9 @@ def auc_difference(
         return Estimate(None, None, None, n, None, "none", f"difference, {ESTIMAND}", _missing_class(labels))
     gap = float(found.areas[0] - found.areas[1])
     variance = float(found.covariance[0, 0] + found.covariance[1, 1] - 2 * found.covariance[0, 1])
+    if found.clusters < 2:
+        words = f"difference, {ESTIMAND}"
+        return Estimate(gap, None, None, n, found.clusters, "none", words, "one patient: no interval")
     half = float(ndtri((1 + confidence) / 2)) * math.sqrt(max(variance, 0.0))
     return Estimate(gap, gap - half, gap + half, n, found.clusters, "delong", f"difference, {ESTIMAND}")
 

@@ -60,12 +60,14 @@ def proportion(
         return Estimate(share, low, high, n, patients, "exact", estimand, "; ".join(notes))
     if number < 2:
         return Estimate(share, None, None, n, patients, "none", estimand, f"one {kind}: no interval")
-    effective = _effective(values, codes, number, share)
+    effective = _effective(values, codes, number, share, confidence)
     low, high = clopper_pearson(share * effective, effective, confidence)
     return Estimate(share, low, high, n, patients, "exact, clustered", estimand, "; ".join(notes))
 
 
-def _effective(values: NDArray[np.bool_], codes: NDArray, number: int, share: float) -> float:
+def _effective(
+    values: NDArray[np.bool_], codes: NDArray, number: int, share: float, confidence: float
+) -> float:
     """Sample size of independent studies with the clusters' variance, with the degrees of freedom of the clusters."""
     from scipy.special import stdtrit
 
@@ -74,18 +76,20 @@ def _effective(values: NDArray[np.bool_], codes: NDArray, number: int, share: fl
     variance = number / (number - 1) * float(((sums - share * sizes) ** 2).sum()) / n**2
     if variance <= 0:  # all hits, or none: as many independent studies as there are patients
         return float(number)
-    freedom = (float(stdtrit(n - 1, 0.975)) / float(stdtrit(number - 1, 0.975))) ** 2
+    level = (1 + confidence) / 2
+    freedom = (float(stdtrit(n - 1, level)) / float(stdtrit(number - 1, level))) ** 2
     return float(min(n, share * (1 - share) / variance * freedom))
 
 
 def ratio(
     numerators: ArrayLike, denominators: ArrayLike, clusters: Sequence[str] | NDArray | None = None, *,
-    confidence: float = 0.95, estimand: str = "ratio of sums",
+    confidence: float = 0.95, estimand: str = "ratio of sums", patients_known: bool = True,
 ) -> Estimate:  # fmt: skip
     """Sum of numerators over sum of denominators, a ratio in [0, 1], with the delta-method cluster variance on the
     logit scale and Student's t. F1: numerators 2 TP, denominators 2 TP + FP + FN of each study.
 
-    numerators, denominators: (n,). Undefined, and stated so, where the denominators add up to 0.
+    numerators, denominators: (n,). Undefined, and stated so, where the denominators add up to 0. patients_known: False
+    where clusters are images.
     """
     above, below = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
     codes = (
@@ -94,19 +98,20 @@ def ratio(
         else np.unique(np.asarray(clusters, dtype=str), return_inverse=True)[1]
     )
     number, total = (int(codes.max()) + 1 if len(codes) else 0), float(below.sum())
+    patients = number if patients_known else None
     if total == 0:
         return Estimate(
-            None, None, None, len(above), number, "none", estimand, "undefined: the denominator is 0"
+            None, None, None, len(above), patients, "none", estimand, "undefined: the denominator is 0"
         )
     value = float(above.sum() / total)
     influence = np.bincount(codes, weights=above - value * below) / total
     error = math.sqrt(number / (number - 1) * float((influence**2).sum())) if number > 1 else 0.0
     if error == 0 or not 0 < value < 1:
-        return Estimate(
-            value, None, None, len(above), number, "none", estimand, "no interval: the variance is 0"
-        )
+        kind = "patient" if patients_known else "image"
+        why = "no interval: the variance is 0" if number > 1 else f"one {kind}: no interval"
+        return Estimate(value, None, None, len(above), patients, "none", estimand, why)
     low, high = _logit_limits(value, error, number, confidence)
-    return Estimate(value, low, high, len(above), number, "delta", estimand)
+    return Estimate(value, low, high, len(above), patients, "delta", estimand)
 
 
 def _logit_limits(value: float, error: float, number: int, confidence: float) -> tuple[float, float]:

@@ -58,15 +58,8 @@ def case_views(task: Task, cells: Sequence[CellGroups]) -> list[View]:
         where = f"{task.label} on {dataset}"
         for axis in dict.fromkeys(cell.axis for cell in cells):
             groups = [g for c in cells if c.axis == axis for g in c.scores if g.dataset == dataset]
-            kept, note = _thinned(groups)
-            said = (
-                "A point is a record of the last round; a model's failure stands at the worst value." + note
-            )
-            spread = (
-                len({point.x for group in groups for point in group.points}) > 2
-            )  # right or wrong is none
-            if spread:
-                views.append(Distribution(f"{axis} by case: {where}", axis, kept, said))
+            if _spread(groups):
+                views.append(_distribution(task, where, axis, groups))
         for unit in dict.fromkeys(cell.unit for cell in cells if cell.volumes):
             groups = [g for c in cells if c.unit == unit for g in c.volumes if g.dataset == dataset]
             if groups:
@@ -74,12 +67,27 @@ def case_views(task: Task, cells: Sequence[CellGroups]) -> list[View]:
     return views
 
 
+def _spread(groups: Sequence[CaseGroup]) -> bool:
+    """False for a score that is one of two values, such as right or wrong: it has no distribution to look at."""
+    return len({point.x for group in groups for point in group.points}) > 2
+
+
+def _distribution(task: Task, where: str, axis: str, groups: Sequence[CaseGroup]) -> Distribution:
+    kept, note = _thinned(groups)
+    worst = task.on_failure == "worst"
+    failed = "a model's failure stands at the worst value" if worst else "failures are left out"
+    return Distribution(
+        f"{axis} by case: {where}", axis, kept, f"A point is a record of the last round; {failed}.{note}"
+    )
+
+
 def _agreement(where: str, unit: str, groups: Sequence[CaseGroup]) -> BlandAltman:
     kept, note = _thinned(groups)
+    what = "Volumes" if unit == "ml" else "Sizes of masks"
     return BlandAltman(
-        f"{'Volumes' if unit == 'ml' else 'Sizes of masks'}, prediction less reference: {where}", f"mean of both [{unit}]", f"difference [{unit}]", kept,
+        f"{what}, prediction less reference: {where}", f"mean of both [{unit}]", f"difference [{unit}]", kept,
         f"Lines: mean difference and limits of agreement, mean ± {LIMIT:g} standard deviations (Bland & Altman 1986), over "
-        "records, not patients. Records where both masks are empty, and failures, are left out." + note,
+        f"records, not patients. Records where both masks are empty, and failures, are left out.{note}",
     )  # fmt: skip
 
 

@@ -79,9 +79,10 @@ class ScoresFile(BaseModel):
         if row is None or row[self.score] is None:
             raise ModelFailure(f"{self.file}: no score of case {case.id!r}")
         truth = case.reference.get("label", case.reference.get("level"))
-        if row.get(self.label) is not None and truth is not None and str(row[self.label]) != str(truth):
+        told = row.get(self.label)
+        if told is not None and truth is not None and told != truth and str(told) != str(truth):
             raise DataError(
-                f"{self.file}: case {case.id!r} has {self.label} {row[self.label]!r}, the dataset says {truth!r}"
+                f"{self.file}: case {case.id!r} has {self.label} {told!r}, the dataset says {truth!r}"
             )
         columns = {} if self.threshold is None else {"threshold": self._mapped(self.threshold)}
         given = row[self.score]

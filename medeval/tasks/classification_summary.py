@@ -45,7 +45,13 @@ class StudyScorer(CellScorer):
             found = auc_interval(statistics["score"], statistics["label"], patients, patients_known=known)
             return replace(found, estimand=ESTIMANDS["records"])
         if isinstance(metric, CaseF1) and len(members):
-            return ratio(statistics["hit"], statistics["counted"], patients, estimand=ESTIMANDS["records"])
+            return ratio(
+                statistics["hit"],
+                statistics["counted"],
+                patients,
+                estimand=ESTIMANDS["records"],
+                patients_known=known,
+            )
         if isinstance(metric, CallMetric):
             counted = np.asarray(statistics["counted"]) == 1
             return proportion(

@@ -38,16 +38,31 @@ def _known(names: tuple[str, ...]) -> tuple[str, ...]:
     return _different(tuple(checked_corruption(name) for name in names))
 
 
-Corruptions = Annotated[tuple[str, ...], AfterValidator(_known), Field(min_length=1)]
-Severities = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=5)], ...], AfterValidator(_different), Field(min_length=1)
+def _field(description: str, **limits: Any) -> Any:
+    """What both tasks say of a field."""
+    return Field(description=description, json_schema_extra=staged("summarize"), **limits)
+
+
+Corruptions = Annotated[
+    tuple[str, ...],
+    AfterValidator(_known),
+    _field("Which corruptions; default: all (docs/robustness.md).", min_length=1),
 ]
-_CORRUPTIONS = "Which corruptions; default: all (docs/robustness.md)."
-_SEVERITIES = "Which severities of each, 1 to 5."
-_REFERENCE = (
-    "A model of the suite: corruption errors are relative to its own (mCE of Hendrycks & Dietterich)."
-)
-_DRAW = "Seed of what a corruption draws at random."
+Severities = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=5)], ...],
+    AfterValidator(_different),
+    _field("Which severities of each, 1 to 5.", min_length=1),
+]
+ReferenceModel = Annotated[
+    str | None,
+    _field(
+        "A model of the suite: corruption errors are relative to its own (mCE of Hendrycks & Dietterich)."
+    ),
+]
+Draw = Annotated[int, _field("Seed of what a corruption draws at random.")]
+Estimand = Annotated[
+    Literal["records", "cases"], _field("Estimand: over all records, or within a case first.")
+]
 
 
 class _Corrupted:
@@ -103,17 +118,11 @@ class Robustness(_Corrupted, AutomaticSegmentation):
     """Mask metrics of a model without prompts (``segment_image``) against severity."""
 
     task: Literal["robustness"] = "robustness"  # type: ignore[assignment]
-    corruptions: Corruptions = Field(
-        tuple(CORRUPTIONS), description=_CORRUPTIONS, json_schema_extra=staged("summarize")
-    )
-    severities: Severities = Field(SEVERITIES, description=_SEVERITIES, json_schema_extra=staged("summarize"))
-    reference_model: str | None = Field(None, description=_REFERENCE, json_schema_extra=staged("summarize"))
-    draw: int = Field(0, description=_DRAW, json_schema_extra=staged("summarize"))
-    average: Literal["records", "cases"] = Field(
-        "records",
-        description="Estimand: over all records, or within a case first.",
-        json_schema_extra=staged("summarize"),
-    )
+    corruptions: Corruptions = tuple(CORRUPTIONS)
+    severities: Severities = SEVERITIES
+    reference_model: ReferenceModel = None
+    draw: Draw = 0
+    average: Estimand = "records"
 
 
 class PromptedRobustness(_Corrupted, PromptedSegmentation):
@@ -122,17 +131,11 @@ class PromptedRobustness(_Corrupted, PromptedSegmentation):
     columns: ClassVar[Mapping[str, str]] = PromptedSegmentation.columns
 
     task: Literal["prompted-robustness"] = "prompted-robustness"  # type: ignore[assignment]
-    corruptions: Corruptions = Field(
-        tuple(CORRUPTIONS), description=_CORRUPTIONS, json_schema_extra=staged("summarize")
-    )
-    severities: Severities = Field(SEVERITIES, description=_SEVERITIES, json_schema_extra=staged("summarize"))
-    reference_model: str | None = Field(None, description=_REFERENCE, json_schema_extra=staged("summarize"))
-    draw: int = Field(0, description=_DRAW, json_schema_extra=staged("summarize"))
-    average: Literal["records", "cases"] = Field(
-        "records",
-        description="Estimand: over all records, or within a case first.",
-        json_schema_extra=staged("summarize"),
-    )
+    corruptions: Corruptions = tuple(CORRUPTIONS)
+    severities: Severities = SEVERITIES
+    reference_model: ReferenceModel = None
+    draw: Draw = 0
+    average: Estimand = "records"
     session_metrics: tuple[str, ...] = Field(
         (),
         description="Metrics of a whole click session; none by default.",

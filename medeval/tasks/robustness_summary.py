@@ -136,7 +136,9 @@ class _Told:
         self.ladder, self.prompt, self.metric = ladder, prompt, metric
         sums = ladder.arms[prompt, metric.name]
         self.records = sum(one.records for one in sums.values())
-        self.patients = int((np.sum([one.counts for one in sums.values()], axis=0) > 0).sum())
+        present = np.flatnonzero(np.sum([one.counts for one in sums.values()], axis=0) > 0)
+        self.clusters = len(present)
+        self.patients = None if ladder.resamples.unknown(present) else self.clusters
         whole = np.ones((1, len(ladder.resamples.clusters)))
         weights = np.concatenate([whole, *(block.astype(np.float64) for block in ladder.resamples.blocks())])
         sign, offset = (-1.0, 1.0) if metric.direction == "higher" else (1.0, 0.0)
@@ -213,11 +215,11 @@ class _Told:
             return Estimate(
                 None, None, None, self.records, self.patients, "none", ALL, "the reference model's is 0"
             )
-        if self.patients > 1:
+        if self.clusters > 1:
             drawn = np.where(np.isfinite(values[1:]), values[1:], np.nan)
-            found = interval(Draws(value, drawn, self.patients), "auto", 0.95, (-np.inf, np.inf))
+            found = interval(Draws(value, drawn, self.clusters), "auto", 0.95, (-np.inf, np.inf))
         else:
-            notes.append("one patient: no interval")
+            notes.append(f"one {'image' if self.patients is None else 'patient'}: no interval")
         note = "; ".join([*notes, *found.notes])
         return Estimate(
             value, found.low, found.high, self.records, self.patients, found.method, f"mean over {ALL}", note, found.undefined

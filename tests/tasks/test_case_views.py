@@ -24,9 +24,9 @@ def record(number, dice, status="ok", *, structure="liver", prompt="", truth=100
     }  # fmt: skip
 
 
-def views_of(kind, *models, unit="mm", by=()):
+def views_of(kind, *models, unit="mm", by=(), **fields):
     """Views of one kind; models: rows of each model."""
-    task = AutomaticSegmentation(metrics=("dice",), by=by)
+    task = AutomaticSegmentation(metrics=("dice",), by=by, **fields)
     cells = [CellEvidence("d", f"m{n}", "", False, pd.DataFrame(rows), unit) for n, rows in enumerate(models)]
     index = cells[0].frame.drop_duplicates("case")
     resamples = Resamples("d", clusters(index["patient"].tolist(), index["case"].tolist()))
@@ -48,6 +48,14 @@ def test_a_failure_stands_at_the_worst_value_and_what_is_missing_nowhere():
     rows = [record(0, 0.8), record(1, 0.6), record(2, 0.0, "model_failed"), record(3, None, "infrastructure")]
     (view,) = views_of(Distribution, rows)
     assert [point.x for point in view.groups[0].points] == [0.0, 0.6, 0.8]
+    assert "failure stands at the worst value" in view.note
+
+
+def test_where_failures_are_no_part_of_the_mean_they_are_no_points():
+    rows = [record(0, 0.8), record(1, 0.6), record(2, 0.0, "model_failed"), record(3, 0.7)]
+    (view,) = views_of(Distribution, rows, on_failure="exclude")
+    assert [point.x for point in view.groups[0].points] == [0.6, 0.7, 0.8]
+    assert "failures are left out" in view.note
 
 
 def test_of_many_records_some_are_drawn_evenly_by_rank_and_the_note_says_how_many():
