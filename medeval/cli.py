@@ -1,7 +1,8 @@
 """The command line: thin. Every command is one call into the library, imported when the command runs.
 
-Exit codes: 0 fine; 1 it ran, but some cases failed; 2 the user's input is wrong (a message, never a traceback); 3 stopped
-because a budget is spent or a chat model can be asked no more (the same command goes on); 130 interrupted.
+Exit codes: 0 fine; 1 it ran, but some cases failed or a declared endpoint is not met; 2 the user's input is wrong (a message,
+never a traceback); 3 stopped because a budget is spent or a chat model can be asked no more (the same command goes on);
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from medeval import cli_cache, cli_check, cli_dataset, cli_decisions, cli_judges
+from medeval.cli_output import echo, fail
 
 app = typer.Typer(
     name="medeval",
@@ -69,7 +71,7 @@ def run(
     loaded = api.load_suite(suite, set_ or ())
     parsed = api.Shard.parse(shard)
     if dry_run:
-        _echo(api.describe(loaded, parsed))
+        echo(api.describe(loaded, parsed))
         return
     options = api.RunOptions(
         workers, parsed, retry_errors, fail_fast, keep, save_predictions, report, score_now
@@ -173,9 +175,9 @@ def init(
         with file.open("x", encoding="utf-8") as handle:
             handle.write(text)
     except FileExistsError:
-        _fail(f"{file} exists already; choose another name with --file")
+        fail(f"{file} exists already; choose another name with --file")
     except OSError as error:
-        _fail(f"{file}: cannot be written ({error.strerror})")
+        fail(f"{file}: cannot be written ({error.strerror})")
     typer.echo(f"{file} written. Next: medeval run {file}")
 
 
@@ -191,7 +193,7 @@ def list_(
     """List what a suite can name."""
     from medeval import api
 
-    _echo(api.listing(what))
+    echo(api.listing(what))
 
 
 @app.command()
@@ -205,9 +207,9 @@ def show(
     """Print the score tables of a run."""
     from medeval import api
 
-    _echo(api.tables(api.Run.open(folder), by))
+    echo(api.tables(api.Run.open(folder), by))
     if published:
-        _echo(api.published_tables(published))
+        echo(api.published_tables(published))
 
 
 @app.command()
@@ -245,7 +247,7 @@ def weights(
     from medeval import api
 
     if action != "convert":
-        _fail(f"weights {action!r}: there is only `medeval weights convert IN OUT.safetensors`")
+        fail(f"weights {action!r}: there is only `medeval weights convert IN OUT.safetensors`")
     typer.echo(api.convert_weights(source, target, key=key, ignore=tuple(ignore or ())))
 
 
@@ -307,11 +309,6 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def _fail(text: str) -> None:
-    _say(f"error: {text}")
-    raise typer.Exit(2)
-
-
 def _progress(quiet: bool) -> Any:
     from medeval.engine.progress import progress_for
 
@@ -333,7 +330,7 @@ def _finished(done: Any, quiet: bool) -> None:
     from medeval import api
 
     if not quiet:
-        _echo(api.tables(done))
+        echo(api.tables(done))
         report = done.path / "report.html"
         typer.echo(f"\nrun: {done.path}" + (f"\nreport: {report}" if report.exists() else ""))
     failed, missed = api.failures(done), api.endpoint_missed(done)
@@ -347,27 +344,12 @@ def _finished(done: Any, quiet: bool) -> None:
         raise typer.Exit(1)
 
 
-def _echo(items: Any) -> None:
-    """Texts as they are, tables as rich tables on a terminal and as aligned text elsewhere."""
-    from medeval.report import plain_table, render_table
-
-    for item in items:
-        if isinstance(item, str):
-            typer.echo(item)
-        elif sys.stdout.isatty():
-            from rich.console import Console
-
-            Console().print(render_table(item))
-        else:
-            typer.echo(plain_table(item) + "\n")
-
-
 def _labels(given: Any) -> dict[str, Any] | None:
     labels: dict[str, Any] = {}
     for text in given:
         name, _, value = text.rpartition("=")
-        if not name or not value.isdigit():
-            _fail(f"--label {text!r}: write NAME=VALUE, for example --label liver=1")
+        if not name or not value.isdecimal():
+            fail(f"--label {text!r}: write NAME=VALUE, for example --label liver=1")
         labels[name] = int(value)
     return labels or None
 

@@ -53,5 +53,8 @@ def _options(given: list[str] | tuple[()]) -> dict[str, object]:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise typer.BadParameter(f"{text!r}: write KEY=VALUE", param_hint="--set")
-        options[key] = yaml.safe_load(value)
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise typer.BadParameter(f"{text!r}: the value is no YAML", param_hint="--set") from None
     return options

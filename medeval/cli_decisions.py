@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from medeval.cli_output import echo, fail
 
 Folder = Annotated[Path, typer.Argument(help="A run folder.")]
 Metrics = Annotated[list[str] | None, typer.Option("--metric", "-m", help="Only this metric; repeatable.")]
@@ -33,12 +34,12 @@ def compare(
 
     _known(correction, ("holm", "bh", "none"), "--correction")
     if fail_if_worse is not None and not fail_if_worse >= 0:
-        _fail(f"--fail-if-worse {fail_if_worse}: the margin is how much worse is still acceptable, 0 or more")
+        fail(f"--fail-if-worse {fail_if_worse}: the margin is how much worse is still acceptable, 0 or more")
     opened = [RunEvidence.open(run) for run in runs]
     found = compare_runs(
         opened, baseline=baseline, models=models or (), metrics=metrics or (), by=by, anyway=anyway, correction=correction  # type: ignore[arg-type]
     )  # fmt: skip
-    _echo([*comparison_tables(found), changed_table(found.rows)])
+    echo([*comparison_tables(found), changed_table(found.rows)])
     if figure is not None:
         from medeval.decisions.figures import difference_plot
 
@@ -120,11 +121,11 @@ def _leaderboards(
         if all({"task": cell.task, "dataset": cell.dataset, "prompt": prompt}.get(k, v) == v for k, v in where.items())
     )  # fmt: skip
     if not settings:
-        _fail(f"--where {where}: the run has no such scores")
+        fail(f"--where {where}: the run has no such scores")
     for number, (task, dataset, prompt) in enumerate(settings):
         for name in metrics or list(evidence.metrics(task))[:1]:
             board = ranked(evidence, task, dataset, name, prompt, missing=missing or None)  # type: ignore[arg-type]
-            _echo([board.table()])
+            echo([board.table()])
             if figure is not None:
                 target = figure if not number else figure.with_stem(f"{figure.stem}-{number}")
                 typer.echo(f"figure: {blob_plot(board.stability(), target)}")
@@ -141,7 +142,7 @@ def subgroups(
     from medeval.decisions.views import subgroup_tables
 
     _known(correction, ("holm", "bh", "none"), "--correction")
-    _echo(subgroup_tables(RunEvidence.open(folder), column, metric, correction))  # type: ignore[arg-type]
+    echo(subgroup_tables(RunEvidence.open(folder), column, metric, correction))  # type: ignore[arg-type]
 
 
 def plan(
@@ -158,8 +159,8 @@ def plan(
     from medeval.decisions.planning import planning_table
 
     if width is not None and not width > 0:
-        _fail(f"--width {width}: must be above 0")
-    _echo([planning_table(RunEvidence.open(folder), metric, width, difference, power)])
+        fail(f"--width {width}: must be above 0")
+    echo([planning_table(RunEvidence.open(folder), metric, width, difference, power)])
 
 
 def verify(
@@ -210,38 +211,21 @@ def export(
 def _pair(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not sign or not name:
-        _fail(f"--where {text!r}: write FACET=VALUE, for example --where dataset=amos")
+        fail(f"--where {text!r}: write FACET=VALUE, for example --where dataset=amos")
     return name.strip(), value.strip()
 
 
 def _known(given: str, known: Any, option: str) -> None:
     if given not in known:
-        _fail(f"{option} {given!r}; known: {', '.join(known)}")
-
-
-def _fail(text: str) -> None:
-    typer.echo(f"error: {text}", err=True)
-    raise typer.Exit(2)
+        fail(f"{option} {given!r}; known: {', '.join(known)}")
 
 
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        _fail(f"{path}: cannot be written ({error.strerror})")
+        fail(f"{path}: cannot be written ({error.strerror})")
     typer.echo(f"{path} written")
-
-
-def _echo(tables: Any) -> None:
-    from medeval.report import plain_table, render_table
-
-    for item in tables:
-        if sys.stdout.isatty():
-            from rich.console import Console
-
-            Console().print(render_table(item))
-        else:
-            typer.echo(plain_table(item) + "\n")
 
 
 COMMANDS = {

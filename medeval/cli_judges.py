@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from medeval.cli_output import echo
 
 app = typer.Typer(
     name="judges",
@@ -60,7 +62,7 @@ def agreement(
         raise UserError(f"--out {out}: write .json or .csv")
     options = judged.Options(tuple(judge or ()), rubric, _scale(scale), weights, resamples)
     report = judged.agreement(sheets or [], run, options)
-    _echo(report.tables())
+    echo(report.tables())
     if out is not None:
         _write(out, report.to_json() if out.suffix == ".json" else report.to_csv())
 
@@ -108,10 +110,14 @@ def _scale(text: str) -> tuple[float, ...]:
     first, dash, last = text.partition("-")
     try:
         if dash and first:
-            return tuple(float(n) for n in range(int(first), int(last) + 1))
-        return tuple(float(part) for part in text.split(",")) if text else ()
+            values = tuple(float(n) for n in range(int(first), int(last) + 1))
+        else:
+            values = tuple(float(part) for part in text.split(",")) if text else ()
     except ValueError:
-        raise UserError(f"--scale {text!r}: write 1-9 or 0,1,2") from None
+        values = (math.nan,)
+    if not all(map(math.isfinite, values)) or (text and len(values) < 2):
+        raise UserError(f"--scale {text!r}: write 1-9 or 0,1,2")
+    return values
 
 
 def _write(out: Path | None, text: str) -> None:
@@ -125,16 +131,3 @@ def _write(out: Path | None, text: str) -> None:
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror})") from error
     typer.echo(f"{out} written", err=True)
-
-
-def _echo(tables: Any) -> None:
-    """Rich tables on a terminal, aligned text elsewhere."""
-    from medeval.report import plain_table, render_table
-
-    for table in tables:
-        if sys.stdout.isatty():
-            from rich.console import Console
-
-            Console().print(render_table(table))
-        else:
-            typer.echo(plain_table(table) + "\n")

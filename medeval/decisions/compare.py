@@ -99,11 +99,13 @@ def compare(
 ) -> Comparisons:  # fmt: skip
     """Compare runs, or the models inside one run; see ``pairs`` for who meets whom.
 
-    metrics: names; default: all that both tasks have. by: a group of the suite's ``by``. correction: over all rows.
+    metrics: names, of the tasks that have them; default: all that both tasks have. by: a group of the suite's ``by``. correction: over all rows.
     Raises ``RunError`` for other work, names that do not exist, and cases that do not meet.
     """
     found: list[Comparison] = []
-    for pair in pairs(runs, baseline, models, anyway):
+    met = pairs(runs, baseline, models, anyway)
+    _known(met, metrics)
+    for pair in met:
         for metric in _metrics(pair, metrics):
             found += _settings(pair, metric, by, exchanges)
     if not found:
@@ -116,17 +118,30 @@ def compare(
     return Comparisons(rows, f"{correction} over the {number} tests of this table")
 
 
-def _metrics(pair: Pair, wanted: Sequence[str]) -> list[Metric]:
-    old, new = pair.old_run.metrics(pair.old.task), pair.new_run.metrics(pair.new.task)
-    both = [name for name in old if name in new]
+def _known(met: Sequence[Pair], wanted: Sequence[str]) -> None:
+    """Raises ``RunError`` for a metric that no two tasks have."""
+    both = dict.fromkeys(name for pair in met for name in _both(pair))
     for name in wanted:
         if name not in both:
-            raise RunError(f"task {pair.old.task!r} has no metric {name!r} in both; {nearest(name, both)}")
-    if any(old[name].version != new[name].version for name in wanted or both):
+            tasks = ", ".join(dict.fromkeys(repr(pair.old.task) for pair in met))
+            raise RunError(f"task {tasks} has no metric {name!r} in both; {nearest(name, both)}")
+
+
+def _both(pair: Pair) -> list[str]:
+    """Names of the metrics that both tasks have."""
+    new = pair.new_run.metrics(pair.new.task)
+    return [name for name in pair.old_run.metrics(pair.old.task) if name in new]
+
+
+def _metrics(pair: Pair, wanted: Sequence[str]) -> list[Metric]:
+    old, new = pair.old_run.metrics(pair.old.task), pair.new_run.metrics(pair.new.task)
+    both = _both(pair)
+    asked = [name for name in wanted if name in both] if wanted else both
+    if any(old[name].version != new[name].version for name in asked):
         raise RunError(
             f"task {pair.old.task!r}: a metric's definition differs between the runs; score them again"
         )
-    return [old[name] for name in (wanted or both)]
+    return [old[name] for name in asked]
 
 
 def _settings(pair: Pair, metric: Metric, by: str, exchanges: int) -> list[Comparison]:

@@ -134,10 +134,12 @@ class RunEvidence:
 
     @cached_property
     def cells(self) -> list[CellName]:
-        """The cells that the summary tells of, in its order."""
-        return list(
-            dict.fromkeys(CellName(r["task"], r["dataset"], r["model"], r["arm"]) for r in self.scores)
-        )
+        """The cells that the summary tells of, in its order; a row over several arms is of none of them."""
+        ran = {
+            CellName(e["task"], e["dataset"], e["model"], e["arm"]) for e in self.manifest["cells"].values()
+        }
+        told = (CellName(r["task"], r["dataset"], r["model"], r["arm"]) for r in self.scores)
+        return list(dict.fromkeys(cell for cell in told if cell in ran))
 
     def baselines(self) -> set[str]:
         """Models that the run tags as baselines."""

@@ -41,7 +41,7 @@ def model_card(evidence: RunEvidence, model: str) -> str:
     index = [
         {
             "name": model,
-            "results": [_result(evidence, cell) for cell in evidence.cells if cell.model == model],
+            "results": [_result(evidence, cell) for cell in _told(evidence) if cell.model == model],
         }
     ]
     front = yaml.safe_dump(
@@ -50,19 +50,24 @@ def model_card(evidence: RunEvidence, model: str) -> str:
         allow_unicode=True,
     )
     lines = [f"# {model}", "", f"Evaluated with medeval {evidence.summary['medeval']}, suite `{evidence.manifest['suite']['name']}`.", "",
-             "| task | dataset | prompt | metric | value | 95% interval | n | patients |", "|---|---|---|---|---:|---|---:|---:|"]  # fmt: skip
+             "| task | dataset | setting | metric | value | 95% interval | n | patients |", "|---|---|---|---|---:|---|---:|---:|"]  # fmt: skip
     lines += [_card_line(row) for row in evidence.scores if row["model"] == model and not row["by"]]
     return f"---\n{front}---\n" + "\n".join(lines) + "\n"
+
+
+def _told(evidence: RunEvidence) -> list[CellName]:
+    """The cells of all score rows, also of those over several arms."""
+    return list(dict.fromkeys(map(_cell_of, evidence.scores)))
+
+
+def _cell_of(row: Mapping[str, Any]) -> CellName:
+    return CellName(row["task"], row["dataset"], row["model"], row["arm"])
 
 
 def _result(evidence: RunEvidence, cell: CellName) -> dict[str, Any]:
     entry = next(e for e in evidence.manifest["suite"]["tasks"] if e.get("name", e["task"]) == cell.task)
     data = evidence.manifest["datasets"][cell.dataset]
-    rows = [
-        r
-        for r in evidence.scores
-        if CellName(r["task"], r["dataset"], r["model"], r["arm"]) == cell and not r["by"]
-    ]
+    rows = [row for row in evidence.scores if _cell_of(row) == cell and not row["by"]]
     return {
         "task": {"type": _TASK_TYPES.get(entry["task"], "other"), "name": cell.task},
         "dataset": {"name": cell.dataset, "type": cell.dataset, "revision": data["fingerprint"][:16]},
@@ -71,7 +76,7 @@ def _result(evidence: RunEvidence, cell: CellName) -> dict[str, Any]:
 
 
 def _metric(row: Mapping[str, Any]) -> dict[str, Any]:
-    setting = ", ".join(part for part in (row["prompt"], row["arm"]) if part)
+    setting = _setting(row)
     args = {name: row[name] for name in ("low", "high", "n", "patients", "method") if row[name] is not None}
     return {
         "type": row["metric"],
@@ -81,11 +86,16 @@ def _metric(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _setting(row: Mapping[str, Any]) -> str:
+    """Prompt and arm, where there are any."""
+    return ", ".join(part for part in (row["prompt"], row["arm"]) if part)
+
+
 def _card_line(row: Mapping[str, Any]) -> str:
     interval = "" if row["low"] is None else f"{row['low']:.4g} to {row['high']:.4g}"
     value = "" if row["value"] is None else f"{row['value']:.4g}"
     patients = "unknown" if row["patients"] is None else row["patients"]
-    cells = (row["task"], row["dataset"], row["prompt"], row["metric"], value, interval, row["n"], patients)
+    cells = (row["task"], row["dataset"], _setting(row), row["metric"], value, interval, row["n"], patients)
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -135,9 +145,8 @@ def _mlflow(evidence: RunEvidence, out: Path, models: list[str]) -> list[Path]:
             )
             for row in evidence.scores:
                 if row["model"] == model and not row["by"] and row["value"] is not None:
-                    name = "/".join(
-                        part for part in (row["task"], row["dataset"], row["prompt"], row["metric"]) if part
-                    )
+                    names = (row["task"], row["dataset"], row["arm"], row["prompt"], row["metric"])
+                    name = "/".join(part for part in names if part)
                     mlflow.log_metric(name.translate(_MLFLOW_NAME), row["value"])
     return [out]
 

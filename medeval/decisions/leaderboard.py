@@ -29,19 +29,21 @@ class Leaderboard:
     rows: tuple[dict[str, Any], ...]
 
     def table(self) -> Table:
-        """Models in order of mean-then-rank, each rank with its 95% interval under resampled patients."""
+        """Models in order of mean-then-rank, each rank with its 95% interval under resampled patients; none with one patient."""
+        one = len(set(self.board.clusters.tolist())) < 2
         order = np.argsort(self.rankings["mean-then-rank"].ranks, kind="stable")
         columns = [Column("model"), Column("value", self.metric.name, "interval", "", self.metric.direction)]
         columns += [Column(scheme) for scheme in self.rankings]
         lines = [
             {"model": self.board.models[at], "value": {key: self.rows[at][key] for key in _INTERVAL}, "_baseline": self.rows[at]["baseline"],
-             **{scheme: _rank_text(found, at) for scheme, found in self.rankings.items()}}
+             **{scheme: _rank_text(found, at, one) for scheme, found in self.rankings.items()}}
             for at in order
         ]  # fmt: skip
         taus = ", ".join(f"{scheme} {found.kendall:.2f}" for scheme, found in self.rankings.items())
         cases = f"{len(self.board.values)} cases"
         omitted = f", {self.board.omitted} left out for missing values" if self.board.omitted else ""
-        note = f"rank [95% interval over resampled patients]; {cases}{omitted}; mean Kendall tau with the resampled rankings: {taus}"
+        drawn = f"rank [95% interval over resampled patients]; {cases}{omitted}; mean Kendall tau with the resampled rankings: {taus}"
+        note = f"rank; {cases}{omitted}; one patient: no interval, no stability" if one else drawn
         return Table(self.title, columns, lines, note)
 
     def stability(self, scheme: Scheme = "mean-then-rank") -> Matrix:
@@ -123,5 +125,5 @@ def _row(evidence: RunEvidence, cell: CellName, metric: str, prompt: str) -> dic
     return next(row for row in evidence.scores if all(row[key] == value for key, value in wanted.items()))
 
 
-def _rank_text(found: Ranking, at: int) -> str:
-    return f"{found.ranks[at]} [{found.low[at]}, {found.high[at]}]"
+def _rank_text(found: Ranking, at: int, one_patient: bool) -> str:
+    return f"{found.ranks[at]}" if one_patient else f"{found.ranks[at]} [{found.low[at]}, {found.high[at]}]"

@@ -119,9 +119,9 @@ class Ratings:
                                           f"the scale {', '.join(f'{v:g}' for v in scale)}")  # fmt: skip
 
     def scale(self, item: str) -> tuple[float, ...]:
-        """The declared values of an item, else those that occur."""
+        """The declared values of an item in order, else those that occur."""
         if item in self.setting.scales:
-            return tuple(map(float, self.setting.scales[item]))
+            return tuple(sorted(set(map(float, self.setting.scales[item]))))
         return tuple(sorted({v for scores in self.table[item].values() for v in scores.values()}))
 
     def pair(self, item: str, first: str, second: str) -> _Pair:

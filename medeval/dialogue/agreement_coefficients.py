@@ -1,7 +1,7 @@
 """Every coefficient of two raters on all resamples at once: from the pairs of values and how often each was drawn.
 
 The definitions are those of ``medeval.metrics.agreement`` (tests hold both equal); here each is written for (resamples, pairs)
-weights, which makes 2,000 resamples of nine coefficients a matter of milliseconds in the place of seconds. An undefined value
+weights, which makes 2,000 resamples of eight coefficients a matter of milliseconds in the place of seconds. An undefined value
 is NaN, and its rule is told for the table as it is.
 """
 

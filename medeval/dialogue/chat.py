@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel
 
+from medeval.dialogue.planted import own_object
 from medeval.llm.replies import Outcome, Reply
 from medeval.types.errors import CaseFailure, EvaluatorFailure
 from medeval.types.status import Status
@@ -83,10 +84,21 @@ async def as_evaluator(asked: Awaitable[T], who: str) -> T:
 
 
 async def object_of(
-    chat: Chat, messages: Sequence[Message], form: type[M], who: str, sample: int = 0
+    chat: Chat,
+    messages: Sequence[Message],
+    form: type[M],
+    who: str,
+    sample: int = 0,
+    said: Sequence[str] = (),
 ) -> tuple[M, dict[str, float]]:
-    """An object of the form, and what it cost. Raises ``EvaluatorFailure`` when there is none."""
+    """An object of the form, and what it cost.
+
+    said: the candidate's words, whose objects are not the judge's when it repeats them (``planted``). Raises
+    ``EvaluatorFailure`` when there is none.
+    """
     reply = await as_evaluator(chat.ask_object(messages, form, sample=sample), who)
+    if said:
+        return own_object(reply, form, said, who), usage_of(reply)
     if isinstance(reply.value, form):
         return reply.value, usage_of(reply)
     raise EvaluatorFailure(f"{who}: no {form.__name__} in its reply")

@@ -67,12 +67,12 @@ class CriteriaGrader:
 
         A call that fails for the grader's own reasons is an error of its criteria. Raises infrastructure and budget.
         """
-        shown = self._shown(prompt, answer)
+        shown, said = self._shown(prompt, answer), [*(m["content"] for m in prompt), answer]
         groups = [[c] for c in criteria] if self._grouping == "criterion" else [list(criteria)]
         found: dict[str, Rating] = {}
         usage: dict[str, float] = {}
         for group in groups:
-            ratings, cost = await self._ask(group, shown, len(prompt) + 1, sample)
+            ratings, cost = await self._ask(group, shown, len(prompt) + 1, sample, said)
             found |= ratings
             usage = added(usage, cost)
         flags = [f"suspicious turn {n}" for n in shown.suspicious] + [f"cut turn {n}" for n in shown.cut]
@@ -84,13 +84,13 @@ class CriteriaGrader:
         return fenced(turns, "healthbench", self._cap)
 
     async def _ask(
-        self, group: Sequence[SignedCriterion], shown: Fenced, turn: int, sample: int
+        self, group: Sequence[SignedCriterion], shown: Fenced, turn: int, sample: int, said: Sequence[str]
     ) -> tuple[dict[str, Rating], dict[str, float]]:
         single = self._grouping == "criterion"
         form: Any = Grade if single else _grades(tuple(c.id for c in group))
         try:
             value, usage = await object_of(
-                self._chat, self._asked(group, shown, turn), form, f"judge {self.name}", sample
+                self._chat, self._asked(group, shown, turn), form, f"judge {self.name}", sample, said
             )
         except CaseFailure as error:
             if error.status is not Status.EVALUATOR_FAILED:

@@ -17,9 +17,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from medeval.dialogue.cases import PatientCase
-from medeval.dialogue.chat import Chat, Message, added, as_evaluator, message, usage_of
+from medeval.dialogue.chat import Chat, Message, added, message, object_of
 from medeval.dialogue.fencing import CAP, Fenced, fenced
-from medeval.dialogue.planted import own_object
 from medeval.dialogue.ratings import Rating, Sheet, verified
 from medeval.dialogue.rubric import CriteriaRubric, Item, ItemRubric, SignedCriterion
 from medeval.dialogue.turns import Dialogue
@@ -146,8 +145,8 @@ class ChatJudge:
         try:
             messages = self.messages(group.parts, shown, case, group.needs_reference)
             who = f"judge {self.name}"
-            reply = await as_evaluator(self._chat.ask_object(messages, form, sample=sample), who)
-            value = own_object(reply, form, dialogue, who)
+            said = [turn.text for turn in dialogue.turns]
+            value, usage = await object_of(self._chat, messages, form, who, sample, said)
         except CaseFailure as error:
             if error.status is not Status.EVALUATOR_FAILED:
                 raise
@@ -155,9 +154,7 @@ class ChatJudge:
         given: dict[str, list[Any]] = {}
         for verdict in value.verdicts:  # type: ignore[attr-defined]
             given.setdefault(verdict.item, []).append(verdict)
-        return {
-            part.id: self._read(part, given.get(part.id, []), dialogue) for part in group.parts
-        }, usage_of(reply)
+        return {part.id: self._read(part, given.get(part.id, []), dialogue) for part in group.parts}, usage
 
     def _read(self, part: Item | SignedCriterion, given: Sequence[Any], dialogue: Dialogue) -> Rating:
         if len(given) != 1:

@@ -92,22 +92,26 @@ class Chats:
             any(True for _ in t) for t in tasks
         )
 
-    def check(self, cells: Iterable[PlannedCell]) -> None:
-        """Raises ``UserError`` for what can be known before the first call: a missing key, package, file or price."""
+    def check(self, cells: Iterable[tuple[PlannedCell, bool]]) -> None:
+        """Raises ``UserError`` for what can be known before the first call: a missing key, package, file or price.
+
+        cells: with True where outputs are asked for, False where kept ones are scored, which asks neither model nor patient.
+        """
         for place, (block, role) in self._asked(cells).items():
             try:
                 self.harness.chat(block, role).model.check()
             except UserError as error:
                 raise UserError(f"{place}: {error}") from None
 
-    def _asked(self, cells: Iterable[PlannedCell]) -> dict[str, tuple[Mapping[str, Any], str]]:
+    def _asked(self, cells: Iterable[tuple[PlannedCell, bool]]) -> dict[str, tuple[Mapping[str, Any], str]]:
         """Where it stands in the suite -> (block, role) of every chat model that the cells ask."""
         found: dict[str, tuple[Mapping[str, Any], str]] = {}
-        for planned in cells:
+        for planned, predicts in cells:
             spec, task = self._suite.model_specs[planned.cell.model], planned.cell.task
-            if spec.chat:
+            if spec.chat and predicts:
                 found[f"models.{planned.cell.model}"] = spec.options, DOCTOR
-            for path, block in client_blocks(task.model_dump(mode="json")):
+            options = task.model_dump(mode="json") if predicts else task.fingerprint("score")
+            for path, block in client_blocks(options):
                 role = str(path[0]).rstrip("s")  # patient:, judges: and the like are called by their key
                 found[".".join(map(str, ("tasks", task.label, *path)))] = block, role
         return found

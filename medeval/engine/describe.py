@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medeval.decisions.contamination import contamination
-from medeval.engine.estimate import chat_tables
+from medeval.engine.estimate import chat_tables, unmet_roles
 from medeval.engine.plan import Plan, Shard
 from medeval.suite import Suite
 from medeval.types.views import Column, Table
@@ -55,7 +55,7 @@ def warnings(plan: Plan) -> list[str]:
         lines += [f"{planned.label}: {said}"] if said else []
     for name, dataset in plan.datasets.items():
         lines += _some(f"dataset {name}", dataset.check())
-    return [*dict.fromkeys(lines), *_contaminated(plan), *_sources(plan)]
+    return [*dict.fromkeys(lines), *unmet_roles(plan), *_contaminated(plan), *_sources(plan)]
 
 
 def _contaminated(plan: Plan) -> list[str]:

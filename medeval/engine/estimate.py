@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medeval.engine.chats import DOCTOR
 from medeval.engine.plan import Plan, PlannedCell
 from medeval.tasks.base import ChatPlan
+from medeval.types import nearest
 from medeval.types.views import Column, Table
 
 if TYPE_CHECKING:
@@ -57,6 +58,20 @@ def chat_tables(plan: Plan) -> list[Table]:
         for (role, model), total in sums.items()
     ]  # fmt: skip
     return [Table("Chat models", columns, rows, " ".join(filter(None, [_NOTE, _costs_text(rows, prices)])))]
+
+
+def unmet_roles(plan: Plan) -> list[str]:
+    """Roles that have a limit (``llm: roles:``) though no call is known to be made in them: a mistyped one limits nothing."""
+    limited = plan.suite.llm.roles if plan.suite.llm else {}
+    if not limited:
+        return []
+    known = {role for planned in plan.cells for role, _, _ in _calls(plan, planned)}
+    return [
+        f"llm.roles.{role}: no call of this suite is known to be made in this role, so its limit may never count; "
+        + nearest(role, known)
+        for role in limited
+        if role not in known
+    ]
 
 
 def _calls(plan: Plan, planned: PlannedCell) -> Iterator[tuple[str, str, ChatPlan]]:

@@ -81,9 +81,13 @@ def agreement(
     people = sorted({mark.rater for mark in marks} - known - single)
     models = {} if frame is None else {held.id: held.model for held in dialogues(frame)}
     mine, ranks = by_model(ratings, judges, people, models) if models else ([], [])
+    compared = compare_all(ratings, judges, samples)
+    if not compared and run is None:
+        raters = ", ".join(sorted({mark.rater for mark in marks}))
+        raise UserError(f"nothing to compare: no two raters rate one item of one dialogue (raters: {raters})")
     return AgreementReport(
         ratings,
-        compare_all(ratings, judges, samples),
+        compared,
         corrected_means(marks, judges, asked.count, asked.seed),
         mine,
         ranks,
@@ -137,7 +141,12 @@ def annotation(
         )
         chosen, folder = load_rubric(rubric or "mini-cex-llm"), source.parent / f"{source.stem}-annotations"
     work = Work(rater, chosen, turns, told)
-    return Annotation(work, Book((out or folder) / f"{rater}.jsonl", rater), port)
+    book = Book((out or folder) / f"{rater}.jsonl", rater)
+    try:
+        return Annotation(work, book, port)
+    except BaseException:
+        book.close()  # else nobody could open it again before this process ends
+        raise
 
 
 def _frame(run: Path) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from medeval.engine.chats import FOLDER as CHATS
-from medeval.engine.chats import Chats
+from medeval.engine.chats import Chats, RunStopped
 from medeval.engine.plan import Facts, Plan, Shard
 from medeval.engine.reading import Job
 from medeval.engine.recorder import UnitResult
@@ -122,6 +122,8 @@ def _child(connection: Connection, setup: Setup) -> None:
         return
     except ModelNotBuilt as error:
         child.send("broken", str(error))
+    except RunStopped as error:
+        child.send("stopped", str(error))
     except UserError as error:
         child.send("error", str(error))
     except Exception as error:
@@ -223,7 +225,7 @@ class ProcessPool:
         """Do all jobs of the plan's cell ``number``.
 
         timeout: seconds that predicting one case may take; the unit is then a ``timeout`` and the child is replaced.
-        Raises ``ModelNotBuilt``, and ``RunError`` when a child says that the run cannot go on.
+        Raises ``ModelNotBuilt``, and ``RunStopped`` or ``RunError`` when a child says that the run cannot go on.
         """
         fails = Worker(self._plan, self._plan.cells[number], self._folder, self._settings).fail
         order = Order(number, str(artifact) if artifact else None)
@@ -313,6 +315,8 @@ class _Shift:
             return False
         if kind == "broken":
             raise ModelNotBuilt(value)
+        if kind == "stopped":
+            raise RunStopped(value)
         if kind == "error":
             raise RunError(value)
         if kind == "ready":

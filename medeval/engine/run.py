@@ -159,7 +159,9 @@ class _Runner:
             self._check_kept(work)
         if not self._options.score:
             work = [(n, planned, [job for job in jobs if job.work == "predict"]) for n, planned, jobs in work]
-        self._chats.check(planned for _, planned, jobs in work if jobs)
+        self._chats.check(
+            (planned, any(job.work == "predict" for job in jobs)) for _, planned, jobs in work if jobs
+        )
         for dataset, data in self._plan.datasets.items():
             self._folder.write_cases(dataset, list(data.index), self._plan.fingerprints[dataset])
         self._folder.write_manifest(make_manifest(self._plan, self._folder.manifest()))

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from medeval.interaction.clicks import click_rules, next_click
 from medeval.interaction.effort import Effort
 from medeval.interaction.settings import PromptError
-from medeval.types import nearest
+from medeval.types import EvaluatorFailure, nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +112,14 @@ def sam_med3d(state: Round, rng: np.random.Generator) -> Given | None:
 def on_background(
     truth: NDArray[np.bool_], ignored: NDArray[np.bool_] | None, rng: np.random.Generator, slice_axis: int
 ) -> Given:
-    """One background click, uniform over what is not the structure: "it is not here", for a structure that is absent."""
+    """One background click, uniform over what is not the structure: "it is not here", for a structure that is absent.
+
+    Raises ``EvaluatorFailure`` where every voxel is the structure's or ignored.
+    """
     outside = ~truth if ignored is None else ~truth & ~ignored
     flat = np.flatnonzero(outside)
+    if not flat.size:
+        raise EvaluatorFailure("no background click: every voxel is the structure's, or ignored")
     point = np.unravel_index(flat[rng.integers(flat.size)], truth.shape)
     return Given.clicked([point], [0], slice_axis)
 

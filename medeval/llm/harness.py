@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -91,7 +92,8 @@ class Harness:
         self.store = Store(cache if given.cache != "off" else None, folder)
         self.reads = cache is not None and given.cache in ("read", "read-write", "replay")
         self.writes = cache is not None and given.cache in ("write", "read-write")
-        spent = earlier_spending(folder / "calls.jsonl") if folder else {}
+        earlier = earlier_spending(folder / "calls.jsonl") if folder else {}
+        spent = {role: _shared_amount(amount, share) for role, amount in earlier.items()}
         self.budget = Budget("run", _shared(given.budget, share), sum(spent.values(), Amount()))
         self._roles = {
             role: Budget(role, _shared(limit, share), spent.get(role)) for role, limit in given.roles.items()
@@ -198,6 +200,11 @@ def _shared(limit: Limit, share: float) -> Limit:
     return Limit(
         cost=part(limit.cost), tokens=part(limit.tokens), calls=part(limit.calls), seconds=limit.seconds
     )
+
+
+def _shared_amount(amount: Amount, share: float) -> Amount:
+    """A process's part of what was spent before, rounded up: the parts of all processes are never less than the whole."""
+    return Amount(math.ceil(amount.calls * share), math.ceil(amount.tokens * share), amount.cost * share)
 
 
 __all__ = ["CacheMode", "Harness", "HarnessSettings", "Reply", "earlier_spending"]

@@ -101,6 +101,7 @@ def level_of(answer: Any, levels: Mapping[str, int]) -> int | None:
     """Position of an answered level, by name (whatever its case) or number; None where it is none."""
     if isinstance(answer, str):
         return {name.lower(): at for name, at in levels.items()}.get(answer.strip().lower())
-    if isinstance(answer, bool) or not isinstance(answer, Real) or not 0 <= answer < len(levels):
+    if isinstance(answer, bool) or not isinstance(answer, Real):
         return None
-    return int(answer) if answer == int(answer) else None
+    number = float(answer)
+    return int(number) if 0 <= number < len(levels) and number.is_integer() else None

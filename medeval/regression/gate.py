@@ -51,11 +51,19 @@ def gate(
     paired permutation test by patient, Holm-corrected over the rows, has p < alpha. Where there is no test (one patient) the
     loss alone decides, and the message says so. strict: non-inferiority instead: a row fails unless the 95% interval of the
     difference lies above ``-margin`` (below ``margin`` for a metric whose lower values are better).
-    Raises ``RunError`` for a run that did other work than the baseline, an unknown metric, and a negative margin.
+    models: only these; default all of the baseline but its tagged ones.
+    Raises ``RunError`` for a run that did other work than the baseline or lacks one of its models, an unknown metric, and a
+    negative margin.
     """
     if margin < 0 or not math.isfinite(margin):
         raise RunError(f"margin {margin}: the loss that does not matter, a number >= 0, is expected")
-    found = compare([_opened(baseline), _opened(run)], metrics=[metric], models=models)
+    old, new = _opened(baseline), _opened(run)
+    found = compare([old, new], metrics=[metric], models=models)
+    if lost := _lost(old, new, metric, models):
+        raise RunError(
+            f"the baseline {old.label} holds {', '.join(lost)}, which {new.label} lacks: what is gone cannot be told from what "
+            "got worse. Store the baseline anew, or name the `models` to compare"
+        )
     failing = [(row, _why(row, margin, alpha, strict)) for row in found.rows]
     return Gate(
         metric, margin, found.rows, [Regression(row, why) for row, why in failing if why], found.family
@@ -64,6 +72,21 @@ def gate(
 
 def _opened(run: Run | Path | str) -> RunEvidence:
     return RunEvidence(run) if isinstance(run, Run) else RunEvidence.open(run)
+
+
+def _lost(old: RunEvidence, new: RunEvidence, metric: str, models: Sequence[str]) -> list[str]:
+    """What of the baseline this run has no score of; nothing where the two share no name and one model stands for the other."""
+    if not {cell.model for cell in old.cells} & {cell.model for cell in new.cells}:
+        return []
+    held = {(cell, prompt) for cell in new.cells for prompt, _ in new.settings(cell)}
+    wanted = set(models) or {cell.model for cell in old.cells} - old.baselines()
+    return [
+        " / ".join(part for part in (cell.task, cell.dataset, cell.contender, prompt) if part)
+        for cell in old.cells
+        if cell.model in wanted and metric in old.metrics(cell.task)
+        for prompt, _ in old.settings(cell)
+        if (cell, prompt) not in held
+    ]
 
 
 def _why(row: Comparison, margin: float, alpha: float, strict: bool) -> str:

@@ -156,10 +156,11 @@ def check_declared(
         else:
             _check_names(primary, mistakes, tasks, models, datasets)
             written["primary"] = primary.model_dump(mode="json", exclude_none=True)
-    for number, text in enumerate(data.get("require") or ()):
-        _check_requirement(text, ("require", number), mistakes, tasks)
-    if isinstance(data.get("require"), list) and data["require"]:
-        written["require"] = [str(text).strip() for text in data["require"]]
+    required = data.get("require")
+    if isinstance(required, list) and required:  # what is no list is told with the other outer keys
+        for number, text in enumerate(required):
+            _check_requirement(text, ("require", number), mistakes, tasks)
+        written["require"] = [str(text).strip() for text in required]
     return written
 
 

@@ -33,6 +33,8 @@ def expand_replicates(data: Mapping[str, Any], base: Path, mistakes: Mistakes) -
     names: dict[str, list[str]] = {}
     for name, entry in models.items():
         replicates = _replicates(name, entry, base, mistakes)
+        for clash in found.keys() & replicates.keys():
+            mistakes.add(("models", name), f"a replicate is called {clash!r} like another model; rename one")
         found |= replicates
         names[name] = list(replicates)
     tasks = data.get("tasks")
@@ -44,13 +46,33 @@ def _replicates(name: str, entry: Any, base: Path, mistakes: Mistakes) -> dict[s
     pattern = entry.get(OPTION) if isinstance(entry, dict) else None
     if not isinstance(pattern, str) or "*" not in pattern:
         return {name: entry}
-    files = sorted(path for path in _glob(base, pattern) if (base / path).is_file())
+    try:
+        files = sorted(path for path in _glob(base, pattern) if (base / path).is_file())
+    except (ValueError, NotImplementedError) as error:
+        mistakes.add(("models", name, OPTION), f"{pattern!r} is no pattern of files: {error}")
+        return {name: entry}
     if not files:
         mistakes.add(("models", name, OPTION), f"{pattern!r} matches no file below {base}")
         return {name: entry}
     if len(files) == 1:
         return {name: {**entry, OPTION: str(files[0])}}
-    return {f"{name}{MARK}{_label(pattern, path)}": {**entry, OPTION: str(path)} for path in files}
+    return _labelled(name, entry, pattern, files, mistakes)
+
+
+def _labelled(
+    name: str, entry: Mapping[str, Any], pattern: str, files: list[Path], mistakes: Mistakes
+) -> dict[str, Any]:
+    """One entry a file; two that would be called alike are a mistake, for one of them would be lost."""
+    found: dict[str, Any] = {}
+    for path in files:
+        label = f"{name}{MARK}{_label(pattern, path)}"
+        if label in found:
+            told = (
+                f"{pattern!r}: {found[label][OPTION]} and {path} would both be called {label!r}; rename one"
+            )
+            mistakes.add(("models", name, OPTION), told)
+        found[label] = {**entry, OPTION: str(path)}
+    return found
 
 
 def _glob(base: Path, pattern: str) -> list[Path]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medeval.metrics.base import Metric
 from medeval.statistics import Resamples, Sample, clusters, paired_difference
+from medeval.statistics.proportions import clopper_pearson
 from medeval.tasks.adaptation_views import Paired, Prepared, adaptation_views
 from medeval.tasks.adaptations import SOURCE_ONLY
 from medeval.tasks.columns import statistic_column
@@ -137,22 +138,12 @@ def harmed(metric: Metric, pairs: Pairs, margin: float = 0.0) -> dict[str, Any]:
     sign = 1 if metric.direction == "higher" else -1
     worse = [sign * (before - after) > margin + 1e-12 for before, after in pairs.by_patient().values()]
     count, yes = len(worse), sum(worse)
-    low, high = exact_share(yes, count) if count > 1 else (None, None)
+    low, high = clopper_pearson(yes, count) if count > 1 else (None, None)
     return {
         "value": yes / count if count else None, "low": low, "high": high, "n": count,
         "method": "exact" if count > 1 else "none", "estimand": "share of patients, exact interval",
         "note": "one patient: no interval" if count == 1 else "",
     }  # fmt: skip
-
-
-def exact_share(yes: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper and Pearson's interval of a binomial share; 1 <= count."""
-    from scipy.special import betaincinv
-
-    tail = (1 - confidence) / 2
-    low = float(betaincinv(yes, count - yes + 1, tail)) if yes else 0.0
-    high = float(betaincinv(yes + 1, count - yes, 1 - tail)) if yes < count else 1.0
-    return low, high
 
 
 def _forgotten(

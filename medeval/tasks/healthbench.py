@@ -23,7 +23,7 @@ from medeval.dialogue.roles import ChatOpener
 from medeval.dialogue.rubric import SignedCriterion
 from medeval.metrics.agreement_points import length_adjusted
 from medeval.metrics.rubric import RubricScore
-from medeval.tasks.base import Scored, Task, ask_source, staged
+from medeval.tasks.base import ChatPlan, Scored, Task, ask_source, staged
 from medeval.tasks.context import Context
 from medeval.tasks.healthbench_summary import summarize
 from medeval.tasks.question_answering_asking import asked, side_by_side, spent
@@ -104,6 +104,12 @@ class HealthBenchTask(Task):
     def calls(self, model: Any, info: CaseInfo, structures: int) -> int:
         """One a sample."""
         return self.samples
+
+    def chat_plan(self, info: CaseInfo) -> Sequence[ChatPlan]:
+        """The model's answers, and every judge's grades of each; tokens are not known before the conversation is read."""
+        grades = int(info.metadata.get("criteria", 1)) if self.grouping == "criterion" else 1
+        judged = (ChatPlan("judge", block, self.samples * grades) for block in self.judges)
+        return [ChatPlan("doctor", None, self.samples), *judged]
 
     def _structures(self, told: Conversation) -> tuple[str, ...]:
         wanted = [tag for tag in told.criterion_tags if tag.partition(":")[0] in self.tags]

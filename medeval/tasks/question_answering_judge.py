@@ -42,4 +42,5 @@ async def same_meaning(
         accepted="\n".join(quoted(reference, "reference") for reference in accepted),
         answer=quoted(answer, "answer"),
     )
-    return await object_of(chat, [message("system", _SYSTEM), message("user", text)], Comparison, "judge of the answer")  # fmt: skip
+    messages = [message("system", _SYSTEM), message("user", text)]
+    return await object_of(chat, messages, Comparison, "judge of the answer", said=[answer])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medeval.datasets.questions import LETTERS
 from medeval.metrics.answers import UNSURE, risk_coverage
+from medeval.metrics.classification import calibration_bins
 from medeval.metrics.registry import get_metric
 from medeval.tasks.question_answering_answers import NONE, SEVERAL
 from medeval.tasks.summary import CellEvidence, CellScorer, Evidence, Summary
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 Rows = list[dict[str, Any]]
 _POINTS = 60  # of a risk-coverage curve that is drawn
-_BINS = 10
 
 
 def summarize(task: QuestionAnswering, evidence: Evidence) -> Summary:
@@ -158,7 +158,7 @@ def _curves(cell: CellEvidence) -> dict[str, Series]:
 
 def _reliability(sure: NDArray, right: NDArray) -> tuple[list[float], list[float | None]]:
     """Mean confidence and accuracy of each bin (l, u] that holds an answer."""
-    bins = np.clip(np.ceil(sure * _BINS).astype(int) - 1, 0, _BINS - 1)
+    bins = calibration_bins(sure)
     used = np.unique(bins)
     return (
         [float(sure[bins == b].mean()) for b in used],

@@ -16,7 +16,7 @@ from medeval.interaction.effort import Effort
 from medeval.interaction.openings import Scene, opening
 from medeval.interaction.recorded import RecordedRound
 from medeval.interaction.settings import PromptSetting
-from medeval.types import DataError, Prompt, Segmentation
+from medeval.types import DataError, EvaluatorFailure, Prompt, Segmentation
 
 
 @dataclass(eq=False)
@@ -81,13 +81,17 @@ class SimulatedUser:
     newest_only: bool = False
 
     def act(self, dialogue: Dialogue, number: int, rng: np.random.Generator) -> None:
-        """The opening, or one correction of the last mask."""
+        """The opening, or one correction of the last mask. Raises ``EvaluatorFailure`` where no click may fall to begin with."""
         if number == 1 and (self.setting.needs_structure):
             scene = replace(self.scene, truth=dialogue.truth)
             dialogue.gives(*opening(self.setting, scene, dialogue.name, rng))
             return
         given = self._correction(dialogue, number, rng)
         if given is None:
+            if dialogue.given is None:
+                raise EvaluatorFailure(
+                    f"{dialogue.structure}: all of it lies outside of the crop, or is ignored: no first click may fall on it"
+                )
             dialogue.carried = True
             return
         more = Prompt(dialogue.name, points=given.points, labels=given.labels)

@@ -52,6 +52,7 @@ def test_a_suite_that_does_not_hold_is_told(small, text, told):
         (["init", "nnunet", "data"], "dataset.json"),
         (["init", "skimage", "data"], "has no folder"),
         (["list", "nothing"], "no list of 'nothing'"),
+        (["run", "suite.yaml", "--set", "require=5"], "require: expected a list, got 5"),
     ],
 )
 def test_a_wrong_word_on_the_command_line_is_told(small, words, told):

@@ -213,3 +213,15 @@ def test_the_tables_show_differences_and_changed_cases(
     for words in ("measured on hospital", "win/tie/loss", "Cases that changed most", "holm over the 2 tests"):
         assert words in found.stdout
     assert (tmp_path / "gaps.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_metric_that_only_some_tasks_have_is_compared_there(world: World) -> None:
+    cases = world.cases(6)
+    models = {n: world.model(n, values(cases, 0.8, seed)) for seed, n in enumerate(("a", "b"))}
+    suite = world.suite(models)
+    tasks = [suite["tasks"][0], {**suite["tasks"][0], "name": "losses", "metrics": ["loss"]}]
+    run = RunEvidence.open(world.run("run", models, tasks=tasks))
+    assert {row.task for row in compare([run], metrics=["quality"]).rows} == {"measured"}
+    assert {row.task for row in compare([run], metrics=["loss"]).rows} == {"measured", "losses"}
+    with pytest.raises(RunError, match=r"no metric 'qualty'.*quality"):
+        compare([run], metrics=["qualty"])

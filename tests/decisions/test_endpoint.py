@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from measured_world import World, values
 
+from medeval.decisions import endpoint
 from medeval.decisions.conclude import endpoint_missed
+from medeval.decisions.endpoint import _margin_p
+from medeval.decisions.evidence import CellName, Entered
 from medeval.decisions.verify import verify
+from medeval.metrics.registry import get_metric
 from medeval.runs import Run
 from medeval.suite import Suite
-from medeval.suite.declared import Declared, Requirement
+from medeval.suite.declared import Declared, Primary, Requirement
 from medeval.types import SuiteError
 
 LEVELS = {"new": 0.85, "old": 0.80}
@@ -218,3 +224,36 @@ def test_the_exit_code_is_the_endpoints(world: World, require: str, code: int) -
     done = subprocess.run(words, cwd=world.folder, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == code, done.stderr
     assert ("endpoint is not met" in done.stderr) == bool(code)
+
+
+def test_the_one_sided_test_weighs_cases_as_the_score_does() -> None:
+    """Ten bad records of one case of each patient weigh no more than its other case's one."""
+    cases = [f"p{p}-{c}" for p in range(8) for c in "ab" for _ in range(10 if c == "a" else 1)]
+    gains = np.array([-0.1 if case.endswith("a") else 0.2 for case in cases])
+    patients = np.array([case[:2] for case in cases])
+    keys = np.array([f"{case}/{n}" for n, case in enumerate(cases)], dtype=object)
+    metric = get_metric("dice")
+    old, new = (
+        Entered(keys, np.array(cases), patients, {"value": 0.5 + value}, np.array(cases), 0)
+        for value in (0 * gains, gains)
+    )
+    by_case = _margin_p("non-inferiority", 0.01, metric, old, new, "cases")
+    by_record = _margin_p("non-inferiority", 0.01, metric, old, new, "records")
+    assert by_case is not None
+    assert by_record is not None
+    assert by_case < 0.01 < 0.99 < by_record
+
+
+def test_a_model_meets_the_baseline_under_its_own_arm(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [CellName("t", "d", model, arm) for model in ("old", "new") for arm in ("clean", "noise@3")]
+    evidence = SimpleNamespace(
+        cells=cells,
+        baselines=set,
+        metrics=lambda task: {"dice": get_metric("dice")},
+        settings=lambda cell: [("", {})],
+    )
+    monkeypatch.setattr(
+        endpoint, "_claim", lambda evidence, primary, metric, old, new, prompt: (old.arm, new.arm)
+    )
+    primary = Primary(metric="dice", baseline="old")
+    assert list(endpoint._claims(evidence, primary)) == [("clean", "clean"), ("noise@3", "noise@3")]

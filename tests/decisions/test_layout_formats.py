@@ -19,6 +19,7 @@ from measured_world import World, values
 from medeval.decisions.evidence import RunEvidence
 from medeval.decisions.formats import TEXTS, latex, tex
 from medeval.decisions.layout import Layout, lay_out
+from medeval.decisions.leaderboard import leaderboard
 from medeval.types import RunError
 
 
@@ -222,3 +223,12 @@ def test_a_ranking_with_missing_values_must_say_what_they_count(world: World, co
     assert "1 left out" in command(
         "table", run, "--leaderboard", "-m", "loss", "--missing", "omit"
     ).stdout.replace("2 left", "1 left")
+
+
+def test_ranks_on_one_patient_have_no_interval(world: World) -> None:
+    cases = world.cases(1, 4)
+    models = {n: world.model(n, values(cases, level, 0)) for n, level in (("a", 0.8), ("b", 0.6))}
+    board = leaderboard(RunEvidence.open(world.run("run", models)), "measured", "hospital", "quality")
+    table = board.table()
+    assert [row["mean-then-rank"] for row in table.rows] == ["1", "2"]
+    assert "one patient: no interval" in table.note

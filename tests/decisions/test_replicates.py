@@ -53,6 +53,32 @@ def test_a_pattern_that_matches_nothing_is_told(world: World) -> None:
         Suite.from_dict(world.suite({"net": entry}), base=world.folder)
 
 
+@pytest.mark.parametrize(
+    ("files", "pattern", "told"),
+    [
+        (["a.json"], "**.json", "is no pattern of files"),
+        (["a-1/2.json", "a/1-2.json"], "*/*.json", "would both be called 'net~a-1-2'"),
+    ],
+)
+def test_a_pattern_that_would_lose_a_replicate_is_told(
+    world: World, files: list[str], pattern: str, told: str
+) -> None:
+    for file in files:
+        (world.folder / "runs" / file).parent.mkdir(parents=True, exist_ok=True)
+        (world.folder / "runs" / file).write_text("{}")
+    with pytest.raises(SuiteError, match=told):
+        Suite.from_dict(
+            world.suite({"net": {"adapter": f"{MEASURED}:Trained", "checkpoint": f"runs/{pattern}"}}), base=world.folder
+        )  # fmt: skip
+
+
+def test_a_replicate_that_is_called_like_another_model_is_told(world: World) -> None:
+    net = trained(world, "net", [0.8, 0.7])
+    one = {**net, "checkpoint": "net/seed_0/best.json"}
+    with pytest.raises(SuiteError, match="a replicate is called 'net~1' like another model"):
+        Suite.from_dict(world.suite({"net~1": one, "net": net}), base=world.folder)
+
+
 def test_the_spread_is_over_replicates_and_the_interval_over_patients(world: World) -> None:
     run = RunEvidence.open(world.run("run", {"net": trained(world, "net", [0.80, 0.70, 0.75])}))
     found = next(row for row in replicated(run) if row.metric == "quality")

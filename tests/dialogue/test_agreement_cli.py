@@ -109,6 +109,8 @@ def test_sheets_alone_hold_all_raters(tmp_path):
         (["{good}", "--judge", "Z"], "no sheet has this rater"),
         (["{good}", "--weights", "cubic"], "cubic"),
         (["{good}", "--scale", "a-b"], "write 1-9 or 0,1,2"),
+        (["{good}", "--scale", "9-1"], "write 1-9 or 0,1,2"),
+        (["{good}", "--scale", "0,nan"], "write 1-9 or 0,1,2"),
         (["{good}", "--out", "x.txt"], "write .json or .csv"),
         (["{good}", "{good}"], "in two sheets"),
         (["{good}", "--run", "{run}"], "none of the dialogues"),
@@ -131,6 +133,27 @@ def test_a_page_over_a_run_shows_its_rubric_and_the_truth_where_it_is_needed(run
     assert all(talk["truth"].startswith("diagnosis: ") for talk in plain["dialogues"])
     assert not any(word in json.dumps(plain) for word in ("scripted", '"good"', '"curt"'))
     assert page.book.path == tmp_path / "A.jsonl"
+
+
+def test_raters_who_share_nothing_are_told_and_the_order_of_a_scale_does_not_matter(tmp_path):
+    path, written = tmp_path / "sheet.csv", []
+    path.write_text("dialogue,item,rater,score\nd1,i,A,1\nd2,i,B,1\n")
+    with pytest.raises(UserError, match=r"no two raters rate one item of one dialogue \(raters: A, B\)"):
+        call("agreement", path)
+    rows = [f"d{n},i,{rater},{(n * k) % 3}" for n in range(9) for k, rater in ((1, "A"), (2, "B"))]
+    path.write_text("\n".join(["dialogue,item,rater,score", *rows]))
+    for scale in ("0,1,2", "2,0,1"):
+        call("agreement", path, "--scale", scale, "--resamples", 100, "--out", tmp_path / "out.csv")
+        written.append((tmp_path / "out.csv").read_text())
+    assert written[0] == written[1]
+
+
+def test_a_page_that_gets_no_port_lets_go_of_the_raters_file(run, tmp_path):
+    page = judged.annotation(run, "A", out=tmp_path)
+    with pytest.raises(UserError, match="choose another with --port"):
+        judged.annotation(run, "B", out=tmp_path, port=page.port)
+    page.book.close()
+    judged.annotation(run, "B", out=tmp_path).book.close()
 
 
 def test_a_page_over_dialogues_from_elsewhere(tmp_path):

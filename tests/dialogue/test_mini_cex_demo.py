@@ -76,8 +76,7 @@ def test_scores_fall_with_a_degradation_and_only_on_the_items_that_it_concerns(d
 @pytest.mark.parametrize("degradation", CONCERNS)
 def test_the_fall_of_the_total_is_significant_paired_and_corrected(done, degradation):
     name, run = done
-    steps = STEPS if name == "agentclinic" else (100,)  # 16 cases are too few for a third of them
-    for step in steps:
+    for step in STEPS:
         row = rows(run, "minus good")[f"{degradation}-{step}"]["total"]
         assert row["n"] == row["patients"] == (60 if name == "agentclinic" else len(bundled()))
         assert row["p"] <= row["p_holm"] < 0.01

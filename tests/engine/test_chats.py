@@ -14,6 +14,7 @@ pytest.importorskip("openai", reason="the SDK is in the llm extra")
 
 from small_world import scores
 
+import medeval
 from medeval.engine.chats import RunStopped
 from medeval.types import UserError
 
@@ -110,6 +111,18 @@ def test_a_missing_key_and_a_missing_price_are_told_before_any_case(small, serve
     assert not server.calls
 
 
+def test_scoring_what_was_kept_needs_no_key_of_those_who_are_not_asked(small, server, monkeypatch):
+    monkeypatch.setenv("DOCTOR_KEY", KEY)
+    models = {"gpt": block(server, "doctor", api_key_env="DOCTOR_KEY")}
+    task = {"patient": block(server, "patient", api_key_env="DOCTOR_KEY")}
+    kept = small.run(suite(small, server, cases=1, models=models, task=task), score=False)
+    asked = server.calls["doctor"]
+    monkeypatch.delenv("DOCTOR_KEY")
+    assert scores(medeval.score(kept.path), metric="rubric", by="structure")
+    assert server.calls["judge"]
+    assert server.calls["doctor"] == asked
+
+
 def test_keys_reach_no_file_of_a_run(small, server, monkeypatch):
     from mock_server import http
 
@@ -197,6 +210,14 @@ def test_a_dry_run_estimates_calls_tokens_and_money_and_sends_nothing(small, ser
     assert "Together at most" in told.stdout
     assert not server.calls
     assert not (small.folder / "runs").exists()
+
+
+def test_a_limit_of_a_role_that_nobody_has_is_told(small, server):
+    suite(small, server, llm={"roles": {"jugde": {"calls": 3}, "patient": {"calls": 99}}})
+    told = small.cli("run", "suite.yaml", "--dry-run").stdout
+    assert "llm.roles.jugde: no call of this suite is known to be made in this role" in told
+    assert "did you mean 'judge'?" in told
+    assert "llm.roles.patient" not in told
 
 
 def test_a_dialogue_over_its_own_budget_ends_alone(small, server):

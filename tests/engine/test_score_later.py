@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 import medeval
+from medeval.engine.chats import RunStopped
 
 
 def parts(run, kind):
@@ -43,3 +46,19 @@ def test_the_command_line_leaves_scores_to_medeval_score(small):
     refused = small.cli("run", "suite.yaml", "--out", "b", "--no-score", "--no-keep-predictions")
     assert refused.returncode == 2
     assert "leave nothing" in refused.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failure_that_stops_the_run_stops_it_in_a_worker_process_too(small, workers):
+    (small.folder / "stops.py").write_text(
+        "from medeval.llm.errors import BudgetSpent\n"
+        "from medeval.tasks.prompted_segmentation import PromptedSegmentation\n"
+        "class Stops(PromptedSegmentation):\n    task: str = 'stops'\n"
+        "    def predict(self, model, cases, context):\n"
+        "        raise BudgetSpent('the budget of 7 calls is spent')\n"
+        "        yield\n"
+    )
+    path = small.suite(tasks=[{"task": "stops.py:Stops", "prompts": ["box"]}])
+    with pytest.raises(RunStopped, match=r"the budget of 7 calls is spent\. 0 of \d+ units are done"):
+        small.run(path, workers=workers)
+    assert (small.folder / "run" / "summary.json").exists()

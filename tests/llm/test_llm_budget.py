@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+import json
 
 import pytest
 from mock_server import reply
@@ -112,6 +113,17 @@ def test_a_share_of_the_budget_is_for_one_of_several_processes(run, server, bloc
             return harness.budget.limit.calls
 
     assert run(job) == 4
+
+
+def test_what_was_spent_before_is_shared_as_the_budget_is(run, tmp_path):
+    lines = [json.dumps({"role": "judge", "paid": True, "usage": {}}) for _ in range(6)]
+    (tmp_path / "calls.jsonl").write_text("\n".join([*lines, ""]))
+
+    async def job():
+        async with Harness({"budget": {"calls": 8}}, tmp_path, share=0.5) as harness:
+            return harness.budget.limit.calls - harness.budget.spent.calls
+
+    assert run(job) == 1
 
 
 @pytest.mark.parametrize(

@@ -198,7 +198,7 @@ def test_a_key_that_langchain_read_is_redacted_too(run, server, provider, monkey
     ("reference", "is_object"),
     [
         ("collections:OrderedDict", True), ("collections:no-such-4o", False), ("openai:gpt-4o-mini", False),
-        ("no_such_module:thing", False), ("package.module:thing", True), ("model.py:thing", True), ("gpt-4o-mini", False),
+        ("no_such_module:thing", False), ("package.module:thing", True), ("model.py:thing", True), ("gpt-4o-mini", False), (":thing", False),
     ],
 )  # fmt: skip
 def test_an_object_of_a_module_is_told_from_a_name_of_a_provider(reference, is_object):

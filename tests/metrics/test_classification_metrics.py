@@ -204,3 +204,15 @@ def test_triage_by_hand(name: str, truth: int, given: int, expected: float, fail
 )
 def test_levels_are_read_by_name_or_position(answer: object, level: int | None) -> None:
     assert level_of(answer, {"routine": 0, "urgent": 1, "stat": 2}) == level
+
+
+@pytest.mark.parametrize(
+    "answer", [[1], {"level": 1}, float("inf"), float("nan"), None, True, 0.5, -1, 2, "no"]
+)
+def test_what_is_no_level_is_none_and_never_breaks(answer: object) -> None:
+    assert level_of(answer, {"low": 0, "high": 1}) is None
+
+
+@pytest.mark.parametrize("answer", [1, 1.0, np.int64(1), " High "])
+def test_levels_are_named_or_numbered(answer: object) -> None:
+    assert level_of(answer, {"low": 0, "high": 1}) == 1

@@ -105,3 +105,33 @@ def test_a_baseline_of_an_older_medeval_without_an_option_still_compares(ran, tm
     assert gate(ran(30.0), base).regressions == []
     with pytest.raises(RunError, match="box_rule is 'whole' in base"):
         gate(ran(30.0, box_rule="largest-component"), base)
+
+
+def test_a_run_with_its_predictions_is_never_replaced_by_a_baseline(ran):
+    run = ran(30.0)
+    held = {path for path in run.path.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match="no baseline"):
+        keep_baseline(run, run.path)
+    assert {path for path in run.path.rglob("*") if path.is_file()} == held
+
+
+def test_an_older_baseline_is_replaced(ran, tmp_path):
+    keep_baseline(ran(30.0), tmp_path / "base")
+    assert Run.open(keep_baseline(ran(30.0), tmp_path / "base")).summary() == ran(30.0).summary()
+
+
+def test_a_model_that_left_the_suite_does_not_pass_in_silence(tmp_path):
+    from small_world import Small
+
+    small = Small(tmp_path)
+    data = {"pics": small.pictures(cases=4, patients=4)}
+
+    def run(*names):
+        models = {name: small.model(tolerance=30.0) for name in names}
+        suite = small.suite("s.yaml", datasets=data, models=models, tasks=[small.task(prompts=["box"])])
+        return small.run(suite.name, "-".join(names))
+
+    base = keep_baseline(run("kept", "gone"), tmp_path / "base")
+    with pytest.raises(RunError, match=r"the baseline base holds .*gone / box, which kept lacks"):
+        gate(run("kept"), base)
+    assert gate(run("kept"), base, models=["kept"]).regressions == []

@@ -127,3 +127,14 @@ def test_clustered_intervals_cover() -> None:
             hits[name] += found.low <= truth <= found.high
     assert 0.92 <= hits["clustered"] / studies <= 0.98
     assert hits["independent"] / studies < 0.80
+
+
+def test_one_patient_has_no_interval_and_no_test_however_sums_round() -> None:
+    rng, labels, patient = np.random.default_rng(0), [1, 0, 1, 0, 0, 1, 1], ["p"] * 7
+    for _ in range(20):
+        first, second = rng.random(7), rng.random(7)
+        found = auc_interval(first, labels, patient)
+        assert (found.low, found.high, found.method) == (None, None, "none")
+        assert "one patient: no interval" in found.note
+        assert auc_difference(first, second, labels, patient).low is None
+        assert math.isnan(auc_test(first, second, labels, patient).p)

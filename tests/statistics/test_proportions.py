@@ -104,3 +104,13 @@ def test_mcnemar_with_several_studies_a_patient_exchanges_patients() -> None:
     one = mcnemar(first, second, np.arange(20)).p
     many = mcnemar(np.repeat(first, 10), np.repeat(second, 10), np.repeat(np.arange(20), 10)).p
     assert many == pytest.approx(one, rel=0.3)
+
+
+def test_a_ratio_of_one_patient_has_no_interval_and_says_why() -> None:
+    found = ratio([1.0, 0.0, 1.0], [1.0, 1.0, 1.0], ["p", "p", "p"])
+    assert (found.low, found.patients, found.note) == (None, 1, "one patient: no interval")
+
+
+def test_a_ratio_over_images_tells_no_number_of_patients() -> None:
+    assert ratio([1.0, 0.0, 1.0], [1.0, 1.0, 1.0], patients_known=False).patients is None
+    assert ratio([1.0, 0.0, 1.0], [1.0, 1.0, 1.0]).patients == 3

@@ -7,7 +7,6 @@ pytest.importorskip("safetensors")
 
 from target_world import UPL  # noqa: E402
 
-from medeval.tasks.adaptation_summary import exact_share  # noqa: E402
 from medeval.tasks.adaptation_views import Prepared, adaptation_curves, paired_dots  # noqa: E402
 
 
@@ -35,14 +34,6 @@ def test_losses_against_epochs_are_curves(world):
     assert set(curves) == {"dice", "entropy", "reliable", "reliable_foreground"}
     (line,) = curves["dice"].series
     assert (line.name, list(line.x)) == ("upl", [1, 2])
-
-
-@pytest.mark.parametrize("yes", [0, 1, 4, 8])
-def test_the_interval_of_a_share_is_the_exact_one(yes):
-    from scipy.stats import binomtest
-
-    wanted = binomtest(yes, 8).proportion_ci(method="exact")
-    assert exact_share(yes, 8) == pytest.approx((wanted.low, wanted.high))
 
 
 def test_a_folder_without_facts_has_no_curves(tmp_path):

@@ -326,3 +326,9 @@ def test_a_cost_matrix_that_makes_no_sense_is_told(clinic: Clinic, costs: list, 
     suite["tasks"] = [{"task": "triage", "levels": ["routine", "stat"], "costs": costs}]
     with pytest.raises(SuiteError, match=told):
         Suite.from_dict(suite, base=clinic.folder)
+
+
+def test_a_label_that_one_file_holds_as_a_fraction_is_the_same_label(clinic: Clinic) -> None:
+    clinic.file("floats", y_true=[f"{label}.0" for label in clinic.labels], score=clinic.scores["a"])
+    run = clinic.run(models={"vendor": {"adapter": "scores", "file": "floats.csv"}})
+    assert set(run.records()["status"]) == {"ok"}

@@ -5,10 +5,22 @@ import json
 import numpy as np
 import pytest
 
+from medeval.interaction.corrections import on_background
 from medeval.tasks.context import Context
 from medeval.tasks.presets import presets
 from medeval.tasks.prompted_segmentation import PromptedSegmentation
-from medeval.types import Capabilities, Case, Failure, Grid, Image, LabelMap, Output, Segmentation, Status
+from medeval.types import (
+    Capabilities,
+    Case,
+    EvaluatorFailure,
+    Failure,
+    Grid,
+    Image,
+    LabelMap,
+    Output,
+    Segmentation,
+    Status,
+)
 
 SHAPE = (20, 16, 12)
 NAMES = {"liver": (1,), "spleen": (2,), "kidney": (3,)}
@@ -280,3 +292,22 @@ def test_what_was_drawn_is_in_the_picture(prompt, shown):
     else:
         assert picture.outlines[shown].any()
         assert not (picture.outlines[shown] & picture.outlines["reference"]).any()
+
+
+def test_a_structure_that_lies_outside_of_its_crop_fails_alone_and_says_why():
+    array = np.zeros(SHAPE, np.uint8)
+    array[2:18, 3:13, 2:10] = 1  # a shell: the crop around its middle holds none of it
+    array[4:16, 5:11, 4:8] = 2
+    image = Image(np.zeros((1, *SHAPE), np.float32), Grid(SHAPE, (1.0, 1.0, 1.0)))
+    shell = Case("shell", None, {"image": image}, {"structures": LabelMap(array, NAMES)})
+    for rule in ("sam-med3d", "centre-of-largest-error"):
+        _, events = run(Painter(("points",)), "2 clicks", cases=[shell], crop=4.0, click_rule=rule)
+        failed = [e for e in events if isinstance(e, Failure) and e.key.structure == "liver"]
+        assert {e.status for e in failed} == {Status.EVALUATOR_FAILED}
+        assert "no first click may fall on it" in failed[0].error
+        assert {key.structure for key in outputs(events)} == {"spleen"}
+
+
+def test_no_background_click_is_drawn_where_there_is_no_background():
+    with pytest.raises(EvaluatorFailure, match="no background click"):
+        on_background(np.ones((3, 3), bool), None, np.random.default_rng(0), -1)

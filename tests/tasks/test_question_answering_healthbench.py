@@ -12,7 +12,8 @@ import medeval
 from medeval.api import RunOptions
 from medeval.dialogue.healthbench import points_of, worst_points
 from medeval.dialogue.rubric import SignedCriterion
-from medeval.types import UserError
+from medeval.tasks.healthbench import HealthBenchTask
+from medeval.types import CaseInfo, UserError
 
 PARITY = json.loads((Path(__file__).parents[1] / "parity" / "agreement" / "rubric_scores.json").read_text())
 LINES = [
@@ -252,3 +253,14 @@ def test_a_file_without_themes_needs_no_other_options(run):
     )
     assert score(done)["n"] == 2
     assert "by theme" not in (done.path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(("grouping", "graded"), [("criterion", 2 * 7), ("conversation", 2)])
+def test_a_dry_run_counts_the_grades_of_every_judge(grouping, graded):
+    task = HealthBenchTask(samples=2, grouping=grouping, judges=(judge(), judge("strict")))
+    plans = task.chat_plan(CaseInfo("one", metadata={"criteria": 7}))
+    assert [(plan.role, plan.calls) for plan in plans] == [
+        ("doctor", 2),
+        ("judge", graded),
+        ("judge", graded),
+    ]

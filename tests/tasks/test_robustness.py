@@ -10,6 +10,10 @@ from PIL import Image as Pil
 from small_world import scores
 
 import medeval
+from medeval.decisions.compare import compare
+from medeval.decisions.evidence import RunEvidence
+from medeval.decisions.export import model_card
+from medeval.decisions.leaderboard import leaderboard
 from medeval.tasks.robustness import PromptedRobustness, Robustness
 from medeval.types import SuiteError
 
@@ -209,3 +213,22 @@ def test_repeated_runs_end_in_the_same_bytes(world):
     second = medeval.run(suite(world), world / "two")
     texts = [json.dumps(run.summary(), sort_keys=True) for run in (first, second)]
     assert texts[0] == texts[1]
+
+
+def test_a_row_over_all_corruptions_is_no_contender(world):
+    run = RunEvidence(medeval.run(suite(world), world / "run"))
+    assert [(row.old, row.new) for row in compare([run]).rows] == [("good (clean)", "other (clean)")]
+    assert leaderboard(run, "robustness", "set", "dice").board.models == ("good (clean)", "other (clean)")
+
+
+def test_a_model_card_tells_arms_apart_and_holds_rows_over_all_of_them(world):
+    card = model_card(RunEvidence(medeval.run(suite(world), world / "run")), "good")
+    front, table = card.split("---\n")[1:3]
+    told = [
+        m["name"] for result in yaml.safe_load(front)["model-index"][0]["results"] for m in result["metrics"]
+    ]
+    assert {"dice (clean)", "degradation in dice (all corruptions)", "mCE (dice) (all corruptions)"} <= set(
+        told
+    )
+    assert "| clean | dice |" in table
+    assert "| all corruptions | mCE (dice) |" in table

@@ -143,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
             raise _Refused(415, "a rating is sent as application/json")
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > _LONGEST:
+        if not length.isdecimal() or int(length) > _LONGEST:
             raise _Refused(413, f"a rating has at most {_LONGEST} bytes")
         try:
             given = json.loads(self.rfile.read(int(length)))

@@ -195,7 +195,7 @@ def _is_object(reference: str) -> bool:
         return bool(colon)
     try:
         return name.isidentifier() and hasattr(importlib.import_module(module), name)
-    except ImportError:
+    except (ImportError, ValueError):  # ValueError: no name of a module at all
         return False
 
 
