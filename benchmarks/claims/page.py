@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
 from common import Claim, ClaimError, Comparison, Side
 
 from medeval.metrics.registry import get_metric
@@ -108,14 +107,12 @@ def section(claim: Claim, found: Sequence[Difference]) -> str:
     rules = dict.fromkeys(comparison.rule for comparison in claim.comparisons)
     notes = sorted({note for d in found for note in d.found.note.split("; ") if note})
     seeds = ", ".join(map(str, claim.seeds))
-    settings = yaml.safe_dump(claim.config, sort_keys=False, width=110).rstrip()
     parts = [
         f"## {claim.title}",
         claim.statement.strip(),
-        f"Fixed before the run in `benchmarks/claims/{claim.name}.yaml` (SHA-256 begins with {claim.digest[:16]}): seeds "
+        f"All settings were fixed before the run in `benchmarks/claims/{claim.name}.yaml` (SHA-256 begins with {claim.digest[:16]}): seeds "
         f"{seeds}, all reported below. `make claims CLAIM={claim.name}` runs it again.",
         _bullets(f"**{name}**: {what}" for name, what in claim.arms.items()),
-        f"```yaml\n{settings}\n```",
         f"Metric: {claim.metric}, mean over n. Interval: BCa bootstrap of the paired difference, resampling patients.",
         _bullets(f"shown ({rule}): {RULES[rule]}" for rule in rules),
         table(claim, found),

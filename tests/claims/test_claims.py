@@ -110,7 +110,7 @@ def test_a_section_says_all_that_was_fixed_and_is_replaced_in_its_place(claim, t
         "## Toy",
         "b beats a.",
         "seeds 1, 2, all",
-        "n: 3",
+        "benchmarks/claims/toy.yaml",
         toy.digest[:16],
         "nothing else",
         "**b**: second",
