@@ -148,18 +148,23 @@ def _found(
             yield group[-1], sessions.curve(curve, group, setting, costed=costed)
 
 
+def observed_sessions(
+    metric: Metric, found: Sequence[tuple[int, ClickCurve]]
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+    """(n,) row numbers of the sessions of which the metric is defined, and field -> (n,) statistics."""
+    observed = [(member, metric.observe(curve).statistic) for member, curve in found]
+    known = [(member, statistic) for member, statistic in observed if statistic is not None]
+    members = np.array([member for member, _ in known], dtype=np.int64)
+    fields = {name: [statistic[name] for _, statistic in known] for name in metric.statistic}
+    return members, {name: np.array(values, dtype=np.float64) for name, values in fields.items()}
+
+
 def _row(
     scorer: CellScorer, metric: Metric, prompt: str, curve: str, found: Sequence[tuple[int, ClickCurve]]
 ) -> dict[str, Any]:
     survives = isinstance(metric, ClicksToTarget)
     kept = [(member, c) for member, c in found if survives or not c.censored]
-    observed = [(member, metric.observe(c).statistic) for member, c in kept]
-    known = [(member, statistic) for member, statistic in observed if statistic is not None]
-    members = np.array([member for member, _ in known], dtype=np.int64)
-    statistics = {
-        name: np.array([statistic[name] for _, statistic in known], dtype=np.float64)
-        for name in metric.statistic
-    }
+    members, statistics = observed_sessions(metric, kept)
     # A case has too few sessions for a survival curve of its own.
     estimated = scorer.estimate(metric, members, statistics, "records" if survives else None)
     row = scorer.metric_row(metric, prompt, "", {}, estimated)

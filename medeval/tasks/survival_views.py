@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from medeval.interaction import PromptSetting
 from medeval.metrics.click_survival import ClicksToTarget, ReachedBy
 from medeval.metrics.clicks import ClickCurve
 from medeval.metrics.registry import get_metric
-from medeval.tasks.sessions import asked_sessions
+from medeval.tasks.sessions import asked_sessions, observed_sessions
 from medeval.tasks.summary import CellScorer
 from medeval.types.views import Curve, Series
 
@@ -41,13 +39,7 @@ def _point(
     scorer: CellScorer, prompt: str, found: Sequence[tuple[int, ClickCurve]], quality: float, click: int
 ) -> dict[str, Any]:
     metric = ReachedBy(quality, click)
-    observed = [(member, metric.observe(session).statistic) for member, session in found]
-    known = [(member, statistic) for member, statistic in observed if statistic is not None]
-    members = np.array([member for member, _ in known], dtype=np.int64)
-    statistics = {
-        name: np.array([statistic[name] for _, statistic in known], dtype=np.float64)
-        for name in metric.statistic
-    }
+    members, statistics = observed_sessions(metric, found)
     estimated = scorer.estimate(metric, members, statistics, "records")
     return {
         **scorer.metric_row(metric, prompt, "", {}, estimated), "quality": quality, "click": click,
