@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from medeval.datasets.base import Dataset
 from medeval.plugins import build, resolve
-from medeval.types import DataError, PluginError
+from medeval.types import DataError, PluginError, digest
 from medeval_adapters.torch_common import Device, Precision, import_torch, pick_device, pick_precision
 
 Told = Callable[[str], None]
@@ -74,9 +74,8 @@ class TrainingRecipe(BaseModel, ABC):
             recipe = self.build_recipe(network, device, base, tell)
         except ValueError as error:
             raise PluginError(f"options that do not go together: {error}") from error
-        trainer = Trainer(
-            recipe, self.epochs, self.seed, self._identity(begun_from), pick_precision(self.precision, device)
-        )
+        identity = self._identity(begun_from, self._contents(base))
+        trainer = Trainer(recipe, self.epochs, self.seed, identity, pick_precision(self.precision, device))
         out.mkdir(parents=True, exist_ok=True)
         try:
             outcome = trainer.run(FileCheckpoint(out / "last.safetensors"), _teller(tell))
@@ -101,10 +100,15 @@ class TrainingRecipe(BaseModel, ABC):
         if not examples:
             raise DataError(f"dataset {self.dataset['format']}: {wanted} to train on")
 
-    def _identity(self, begun_from: str) -> str:
-        """What a kept state must agree with: every option but the device, and the weights that training began from."""
+    def _contents(self, base: Path | None) -> str:
+        """A hash of all that the dataset's cases hold."""
+        dataset = self.open_dataset(base)
+        return digest(*(part for info in dataset.index for part in (info.id, dataset.fingerprint(info.id))))
+
+    def _identity(self, begun_from: str, contents: str) -> str:
+        """What a kept state must agree with: options but the device, the data, the weights that training began from."""
         options = self.model_dump(mode="json", exclude={"device"})
-        return json.dumps({**options, "begun from": begun_from}, sort_keys=True)
+        return json.dumps({**options, "begun from": begun_from, "dataset holds": contents}, sort_keys=True)
 
 
 def _teller(tell: Told) -> Callable[[Any], None]:

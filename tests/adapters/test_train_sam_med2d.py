@@ -117,6 +117,14 @@ def test_a_folder_of_another_training_is_not_gone_on_with(small, config):
         train(config(learning_rate=1e-4), small.folder / "out")
 
 
+def test_a_dataset_with_other_masks_is_another_training(small, config):
+    path = config()
+    train(path, small.folder / "out")
+    small.pictures(seed=5)  # the same names, other contents
+    with pytest.raises(PluginError, match="belongs to another training"):
+        train(path, small.folder / "out")
+
+
 def test_other_weights_to_begin_from_are_another_training(small, config):
     path = config(checkpoint="sam.safetensors", sizes={"decoder_num_heads": 2})
     target = small.folder / "sam.safetensors"
