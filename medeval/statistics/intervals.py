@@ -72,7 +72,9 @@ def interval(
             levels = adjusted
     ends = _ends(used, draws, levels, span)
     if ends is None:
-        notes += ["studentised is undefined here: t interval"] if draws.error else []  # equal values need no words
+        notes += (
+            ["studentised is undefined here: t interval"] if draws.error else []
+        )  # equal values need no words
         used, ends = "t", _ends("t", draws, levels, span)
     assert ends is not None  # t is always defined
     return Interval(*ends, used, undefined, tuple(notes))

@@ -81,7 +81,9 @@ class Task(BaseModel, ABC):
     needs: ClassVar[
         tuple[str, ...]
     ] = ()  # names that a case's inputs or reference must hold: "image", "structures"
-    uses_labels: ClassVar[bool] = False  # True when prepare trains on labels in all arms: the report prints it
+    uses_labels: ClassVar[bool] = (
+        False  # True when prepare trains on labels in all arms: the report prints it
+    )
     columns: ClassVar[Mapping[str, str]] = {}  # extra record columns -> Arrow type name
     # Columns that are a function of the structure, also where it failed.
     derived: ClassVar[Mapping[str, Callable[[str], Any]]] = {}

@@ -55,7 +55,9 @@ FOUR = [record("a", 0.8), record("b", 0.6), record("c", 1.0), record("d", 0.4)]
 def test_a_plain_mean_with_interval_n_and_patients():
     row = row_of(FOUR)
     assert row["value"] == pytest.approx(0.7)
-    assert 0.0 <= row["low"] < 0.4 < row["value"] < row["high"] <= 1.0  # Student's t: four patients say little
+    assert (
+        0.0 <= row["low"] < 0.4 < row["value"] < row["high"] <= 1.0
+    )  # Student's t: four patients say little
     assert row["method"] == "t"
     assert (row["n"], row["patients"], row["records"], row["missing"]) == (4, 4, 4, 0)
     assert row["estimand"] == "pooled over all records"
