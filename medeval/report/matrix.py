@@ -10,6 +10,8 @@ from medeval.types.views import Matrix
 # Nunez, Anderton & Renslow 2018, at steps of a fifth
 _CIVIDIS = ((0, 32, 77), (49, 68, 107), (102, 105, 112), (149, 143, 120), (202, 185, 105), (255, 234, 70))
 
+_MIDDLE = 0.179  # luminance on which black and white stand out alike, by 4.58
+
 
 def matrix(view: Matrix) -> dict[str, Any]:
     """Rows of {text, colour, ink} cells and the ends of the colour scale. Raises ``ValueError`` for a ragged matrix."""
@@ -38,9 +40,15 @@ def _cell(value: float | None, low: float, high: float, places: int) -> dict[str
     at = ((number - low) / (high - low) if high > low else 0.5) * (len(_CIVIDIS) - 1)
     first = min(int(at), len(_CIVIDIS) - 2)
     rgb = [a + (b - a) * (at - first) for a, b in zip(_CIVIDIS[first], _CIVIDIS[first + 1], strict=True)]
-    bright = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] > 125
     return {
         "text": number_text(number, places),
         "colour": "#" + "".join(f"{round(part):02x}" for part in rgb),
-        "ink": "#111" if bright else "#fff",
+        "ink": "#000" if _luminance(rgb) > _MIDDLE else "#fff",
     }
+
+
+def _luminance(rgb: list[float]) -> float:
+    """Relative luminance of an sRGB colour (WCAG 2.2)."""
+    shares = [part / 255 for part in rgb]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
