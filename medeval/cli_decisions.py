@@ -39,24 +39,27 @@ def compare(
     found = compare_runs(
         opened, baseline=baseline, models=models or (), metrics=metrics or (), by=by, anyway=anyway, correction=correction  # type: ignore[arg-type]
     )  # fmt: skip
-    echo([*comparison_tables(found), changed_table(found.rows)])
+    alone = [f"not compared: {text}" for text in (*found.lost, *found.added)]
+    echo([*comparison_tables(found), changed_table(found.rows), *alone])
     if figure is not None:
         from medeval.decisions.figures import difference_plot
 
         typer.echo(f"figure: {difference_plot(found.rows, figure)}")
     if fail_if_worse is not None:
-        _gate(found.rows, opened[0], metrics or (), fail_if_worse)
+        _gate(found, opened[0], metrics or (), fail_if_worse)
 
 
-def _gate(rows: Any, first: Any, metrics: Any, margin: float) -> None:
-    """Exit code 1 when something lost more than the margin, or could not be compared at all."""
-    gated = [row for row in rows if row.metric in (metrics or next(iter(first.metrics(row.task)), ""))]
+def _gate(found: Any, first: Any, metrics: Any, margin: float) -> None:
+    """Exit code 1 when something lost more than the margin, could not be compared at all, or is gone."""
+    gated = [row for row in found.rows if row.metric in (metrics or next(iter(first.metrics(row.task)), ""))]
     lost = [row for row in gated if row.worse_by_more_than(margin) or row.difference.value is None]
     for row in lost:
         why = "cannot be compared" if row.difference.value is None else f"is worse by {-row.gain:.4g}"
         setting = " ".join(part for part in (row.dataset, row.prompt, row.metric) if part)
         typer.echo(f"{row.new} {why} than {row.old} ({setting}); the margin is {margin:g}", err=True)
-    if lost:
+    for text in found.lost:
+        typer.echo(f"{text}: whether it is worse cannot be told (name what counts by --model)", err=True)
+    if lost or found.lost:
         raise typer.Exit(1)
 
 

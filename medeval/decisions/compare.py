@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medeval.decisions.evidence import Entered, RunEvidence
+from medeval.decisions.evidence import CellName, Entered, RunEvidence
 from medeval.decisions.pairs import Pair, pairs
 from medeval.metrics.base import Metric
 from medeval.statistics import Estimate, Resamples, paired_difference
@@ -87,10 +87,15 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """rows: all comparisons. family: what the correction is over, in words."""
+    """rows: all comparisons. family: what the correction is over, in words.
+
+    lost: what only the old run has, so that nothing is said of it: a model that is gone can hide no loss. added: the other way.
+    """
 
     rows: Sequence[Comparison]
     family: str
+    lost: Sequence[str] = ()
+    added: Sequence[str] = ()
 
 
 def compare(
@@ -115,7 +120,17 @@ def compare(
     adjusted = corrected([row.p for row in found], correction)
     rows = [replace(row, p_corrected=float(p)) for row, p in zip(found, adjusted, strict=True)]
     number = int(np.isfinite(adjusted).sum())
-    return Comparisons(rows, f"{correction} over the {number} tests of this table")
+    family = f"{correction} over the {number} tests of this table"
+    if len(runs) == 1 or models or baseline:
+        return Comparisons(rows, family)
+    lost = _alone(runs[:1], {pair.old for pair in met})
+    return Comparisons(rows, family, lost, _alone(runs[1:], {pair.new for pair in met}))
+
+
+def _alone(runs: Sequence[RunEvidence], met: Collection[CellName]) -> list[str]:
+    """The cells of these runs, in words, that were compared with none."""
+    alone = [(cell, run.label) for run in runs for cell in run.cells if cell not in met]
+    return [f"{cell.contender} ({cell.task} on {cell.dataset}) is only in {label}" for cell, label in alone]
 
 
 def _known(met: Sequence[Pair], wanted: Sequence[str]) -> None:

@@ -85,6 +85,21 @@ def test_two_runs_of_one_model_each_meet_whatever_their_names(world: World) -> N
     assert (row.old, row.new) == ("v1", "v2")
 
 
+def test_a_model_that_only_one_run_has_is_told_and_fails_the_gate(world: World, command: Callable) -> None:
+    cases = world.cases()
+    models = {name: world.model(name, values(cases, 0.8, 0)) for name in ("net", "gone", "fresh")}
+    old = world.run("old", {name: models[name] for name in ("net", "gone")})
+    new = world.run("new", {name: models[name] for name in ("net", "fresh")})
+    found = compare(opened(old, new))
+    assert list(found.lost) == ["gone (measured on hospital) is only in old"]
+    assert list(found.added) == ["fresh (measured on hospital) is only in new"]
+    gated = command("compare", old, new, "--fail-if-worse", 0.01)
+    assert gated.exit_code == 1
+    assert "not compared: gone (measured on hospital) is only in old" in gated.stdout
+    assert "whether it is worse cannot be told" in gated.stderr
+    assert command("compare", old, new, "--model", "net", "--fail-if-worse", 0.01).exit_code == 0
+
+
 def test_other_data_are_refused_unless_told(world: World) -> None:
     world.cases(25, name="more.jsonl")
     extra = dict.fromkeys(world.cases(25, name="more.jsonl"), 0.5)
