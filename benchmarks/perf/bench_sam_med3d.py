@@ -24,13 +24,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 ROOT = Path(__file__).resolve().parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "tests" / "parity"))  # one of the peers brings a package called `tests`
+
+from sam_med3d.straightforward import StraightforwardEncoder  # noqa: E402
 
 from medeval.types import Grid, Image, Prompt, Segmentation  # noqa: E402
 from medeval_adapters.sam_med3d import SAMMed3D  # noqa: E402
 from medeval_models import sam_med3d  # noqa: E402
-from tests.parity.sam_med3d.straightforward import StraightforwardEncoder  # noqa: E402
 
 SMALL = {
     "image_size": 64, "patch_size": 8, "embed_dim": 96, "depth": 3, "num_heads": 4, "global_attn_indexes": (1,),
