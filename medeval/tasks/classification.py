@@ -8,27 +8,17 @@ alerts per 100 studies at a stated prevalence, net benefit, and the same by subg
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from medeval.metrics.classification import PREFIX, ScoredCase
 from medeval.metrics.registry import registered
-from medeval.tasks.base import Scored, Task, staged
+from medeval.tasks.base import Scored, staged
 from medeval.tasks.context import Context
-from medeval.types import (
-    Case,
-    CaseFailure,
-    CaseIndex,
-    DataError,
-    Failure,
-    InfrastructureFailure,
-    Key,
-    ModelFailure,
-    Output,
-    Unit,
-)
+from medeval.tasks.studies import StudyTask
+from medeval.types import Case, DataError, Key, ModelFailure, Output
 
 if TYPE_CHECKING:
     from medeval.tasks.summary import Evidence, Summary
@@ -36,7 +26,7 @@ if TYPE_CHECKING:
 LABEL = "label"
 
 
-class Classification(Task):
+class Classification(StudyTask):
     """Scores in [0, 1] against labels 0 and 1, one a case.
 
     The model: ``classify(inputs: Mapping[str, Any]) -> float``, the probability of the positive class; its attribute
@@ -84,8 +74,6 @@ class Classification(Task):
         json_schema_extra=staged("summarize"),
     )  # fmt: skip
 
-    batch_size: int = Field(256, ge=1, description="Cases a unit of work.")
-
     @field_validator("metrics", mode="before")
     @classmethod
     def _short_names(cls, names: Any) -> Any:
@@ -105,27 +93,14 @@ class Classification(Task):
                 raise ValueError(f"{value} is no threshold probability; it must lie in (0, 1)")
         return values
 
-    def units(self, index: CaseIndex) -> Iterator[Unit]:
-        """Batches of consecutive cases: one study is too little for a file of its own."""
-        for start in range(0, len(index), self.batch_size):
-            yield Unit(index.ids[start : start + self.batch_size])
-
-    def owed(self, case: Case, context: Context) -> Sequence[Key]:
-        """One record a case."""
-        return [Key()]
-
-    def predict(self, model: Any, cases: Iterable[Case], context: Context) -> Iterator[Output | Failure]:
-        """One call a case."""
+    def model_columns(self, model: Any) -> Mapping[str, Any]:
+        """The model's own threshold, where it has one."""
         threshold = getattr(model, "threshold", None)
-        columns = {} if threshold is None else {"threshold": float(threshold)}
-        for case in cases:
-            try:
-                value = context.call(case.id, "classify", model.classify, case.inputs)
-                yield Output(case.id, Key(), _number(value), columns=columns)
-            except InfrastructureFailure:
-                raise
-            except CaseFailure as error:
-                yield Failure(case.id, Key(), error.status, str(error))
+        return {} if threshold is None else {"threshold": float(threshold)}
+
+    def checked(self, value: Any) -> float:
+        """A probability. Raises ``ModelFailure``."""
+        return _number(value)
 
     def score(self, case: Case, output: Output, context: Context) -> Sequence[Scored]:
         """Every metric of this study. Raises ``ModelFailure`` for a score outside [0, 1]."""

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from medeval.metrics.classification_triage import TriagePair, level_of
-from medeval.tasks.base import Scored, Task, staged
+from medeval.tasks.base import Scored, staged
 from medeval.tasks.context import Context
-from medeval.types import (
-    Case,
-    CaseFailure,
-    CaseIndex,
-    DataError,
-    Failure,
-    InfrastructureFailure,
-    Key,
-    ModelFailure,
-    Output,
-    Unit,
-)
+from medeval.tasks.studies import StudyTask
+from medeval.types import Case, DataError, Key, ModelFailure, Output
 
 
-class Triage(Task):
+class Triage(StudyTask):
     """Levels from the least to the most urgent against the true level, one a case.
 
     The model: ``triage(inputs: Mapping[str, Any]) -> str | int``, a level's name or position. Files of levels come through
@@ -66,27 +56,6 @@ class Triage(Task):
         ):
             raise ValueError("costs must be 0 on the diagonal and never negative")
         return self
-
-    batch_size: int = Field(256, ge=1, description="Cases a unit of work.")
-
-    def units(self, index: CaseIndex) -> Iterator[Unit]:
-        """Batches of consecutive cases: one study is too little for a file of its own."""
-        for start in range(0, len(index), self.batch_size):
-            yield Unit(index.ids[start : start + self.batch_size])
-
-    def owed(self, case: Case, context: Context) -> Sequence[Key]:
-        """One record a case."""
-        return [Key()]
-
-    def predict(self, model: Any, cases: Iterable[Case], context: Context) -> Iterator[Output | Failure]:
-        """One call a case."""
-        for case in cases:
-            try:
-                yield Output(case.id, Key(), context.call(case.id, "triage", model.triage, case.inputs))
-            except InfrastructureFailure:
-                raise
-            except CaseFailure as error:
-                yield Failure(case.id, Key(), error.status, str(error))
 
     def score(self, case: Case, output: Output, context: Context) -> Sequence[Scored]:
         """Every metric of this study. Raises ``ModelFailure`` for an answer that is no level."""
