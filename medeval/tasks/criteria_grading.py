@@ -17,7 +17,7 @@ from medeval.metrics.agreement_points import pairwise_grades
 from medeval.metrics.grading import GradePair
 from medeval.tasks.base import Scored, Task, staged
 from medeval.tasks.context import Context
-from medeval.tasks.question_answering_asking import side_by_side, spent
+from medeval.tasks.question_answering.asking import side_by_side, spent
 from medeval.tasks.summary import CellEvidence, CellScorer, Evidence, Summary
 from medeval.tasks.summary_views import build_views
 from medeval.types import Case, CaseIndex, CaseInfo, Failure, Key, ModelFailure, Output, Unit

@@ -14,8 +14,8 @@ from stage import bundled
 import medeval
 from medeval.api import RunOptions
 from medeval.statistics import Resamples
-from medeval.tasks.mini_cex_checks import complaints, p_text
-from medeval.tasks.mini_cex_judges import correlation_interval
+from medeval.tasks.mini_cex.checks import complaints, p_text
+from medeval.tasks.mini_cex.judges import correlation_interval
 from medeval.types import EvaluatorFailure, UserError
 
 PROBES = ("good", "curt", "unsafe", "mute")

@@ -11,7 +11,7 @@ from medeval.dialogue.healthbench_grader import CriteriaGrader
 from medeval.dialogue.rubric import SignedCriterion
 from medeval.llm.replies import Reply
 from medeval.llm.structured import form_of
-from medeval.tasks.question_answering_judge import same_meaning
+from medeval.tasks.question_answering.judge import same_meaning
 
 
 class Quoting:

@@ -146,7 +146,7 @@ def test_a_model_that_segfaults_fails_the_unit_and_the_run_goes_on(small):
 def test_slow_scoring_is_not_the_models_time(small):
     """Scoring holds the worker up for longer than the model's limit."""
     (small.folder / "slow.py").write_text(
-        "import time\nfrom medeval.tasks.prompted_segmentation import PromptedSegmentation\n"
+        "import time\nfrom medeval.tasks.prompted_segmentation.task import PromptedSegmentation\n"
         "class Slow(PromptedSegmentation):\n    task: str = 'slow'\n"
         "    def score(self, case, output, context):\n        time.sleep(0.4)\n"
         "        return super().score(case, output, context)\n"
@@ -212,7 +212,7 @@ def test_ctrl_c_says_how_to_go_on_and_loses_nothing(small):
 
 def test_what_goes_wrong_in_a_task_is_nobody_elses_failure(small):
     (small.folder / "odd.py").write_text(
-        "from medeval.tasks.prompted_segmentation import PromptedSegmentation\n"
+        "from medeval.tasks.prompted_segmentation.task import PromptedSegmentation\n"
         "from medeval.types import Key\n"
         "class Odd(PromptedSegmentation):\n    task: str = 'odd'\n    does: str = ''\n"
         "    def owed(self, case, context):\n"

@@ -178,7 +178,7 @@ def test_one_run_is_written_by_one_process(small):
 
 def test_batches_that_are_cut_otherwise_take_the_place_of_the_old_ones(small):
     (small.folder / "pairs.py").write_text(
-        "from medeval.tasks.prompted_segmentation import PromptedSegmentation\nfrom medeval.types import Unit\n"
+        "from medeval.tasks.prompted_segmentation.task import PromptedSegmentation\nfrom medeval.types import Unit\n"
         "class Pairs(PromptedSegmentation):\n    task: str = 'pairs'\n"
         "    def units(self, index):\n"
         "        for start in range(0, len(index), 2):\n            yield Unit(index.ids[start:start + 2])\n"

@@ -52,7 +52,7 @@ def test_the_command_line_leaves_scores_to_medeval_score(small):
 def test_a_failure_that_stops_the_run_stops_it_in_a_worker_process_too(small, workers):
     (small.folder / "stops.py").write_text(
         "from medeval.llm.errors import BudgetSpent\n"
-        "from medeval.tasks.prompted_segmentation import PromptedSegmentation\n"
+        "from medeval.tasks.prompted_segmentation.task import PromptedSegmentation\n"
         "class Stops(PromptedSegmentation):\n    task: str = 'stops'\n"
         "    def predict(self, model, cases, context):\n"
         "        raise BudgetSpent('the budget of 7 calls is spent')\n"

@@ -11,7 +11,7 @@ from medeval.interaction.autopet import click_pairs
 from medeval.interaction.corrections import Round, next_correction
 from medeval.metrics.masks import MaskPair
 from medeval.metrics.registry import get_metric
-from medeval.tasks.challenges import autopet_figures
+from medeval.tasks.prompted_segmentation.challenges import autopet_figures
 from medeval.types import Grid, rng
 
 FOLDER = Path(__file__).parent.parent / "parity" / "interaction"

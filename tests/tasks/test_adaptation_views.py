@@ -7,7 +7,7 @@ pytest.importorskip("safetensors")
 
 from target_world import UPL  # noqa: E402
 
-from medeval.tasks.adaptation_views import Prepared, adaptation_curves, paired_dots  # noqa: E402
+from medeval.tasks.domain_adaptation.views import Prepared, adaptation_curves, paired_dots  # noqa: E402
 
 
 def test_a_report_tells_patients_harm_cost_and_curves(world):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medeval.tasks.anatomy import anatomy, seen
+from medeval.tasks.prompted_segmentation.anatomy import anatomy, seen
 
 
 @pytest.mark.parametrize(

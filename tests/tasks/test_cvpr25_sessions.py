@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from medeval.metrics.clicks import area_under_clicks
-from medeval.tasks.challenges import autopet_figures, cvpr25_figures, cvpr25_nsd
 from medeval.tasks.context import Context
 from medeval.tasks.prompted_segmentation import PromptedSegmentation
+from medeval.tasks.prompted_segmentation.challenges import autopet_figures, cvpr25_figures, cvpr25_nsd
 from medeval.types import Case, Grid, Image, LabelMap, Output, Segmentation
 
 FOLDER = Path(__file__).parents[1] / "parity" / "interaction"

@@ -62,7 +62,7 @@ def test_labels_of_target_training_cases_are_never_looked_at(world, damage):
 
 
 def test_a_killed_adaptation_goes_on_and_ends_in_the_same_weights(world, monkeypatch):
-    from medeval.tasks.adaptations import JournalCheckpoint
+    from medeval.tasks.domain_adaptation.adaptations import JournalCheckpoint
 
     world.run(out="whole", adaptations={"upl": {**UPL, "epochs": 4}})
     write, read, count = JournalCheckpoint.write, [], []

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from medeval.statistics import Resamples
-from medeval.tasks.figures import absent_scores, challenge_scores
 from medeval.tasks.prompted_segmentation import PromptedSegmentation
-from medeval.tasks.repetition import repetition_scores
+from medeval.tasks.prompted_segmentation.figures import absent_scores, challenge_scores
+from medeval.tasks.prompted_segmentation.repetition import repetition_scores
 from medeval.tasks.summary import CellEvidence, CellScorer, Evidence, summarize
 
 EFFORT = {

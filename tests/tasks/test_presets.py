@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from medeval.interaction import largest_component, mixed_points, tight_box
 from medeval.suite import Suite
-from medeval.tasks.frames import bilinear, framed, stretch, unframed
-from medeval.tasks.presets import presets
 from medeval.tasks.prompted_segmentation import PromptedSegmentation
+from medeval.tasks.prompted_segmentation.frames import bilinear, framed, stretch, unframed
+from medeval.tasks.prompted_segmentation.presets import presets
 from medeval.types import Case, Grid, Image, MaskStack, Segmentation, rng
 
 PARITY = Path(__file__).parents[1] / "parity" / "sam_med2d"

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from medeval.tasks import sessions_run
 from medeval.tasks.context import Context
-from medeval.tasks.prompted_segmentation import PromptedSegmentation
+from medeval.tasks.prompted_segmentation import PromptedSegmentation, sessions_run
 from medeval.types import Capabilities, Case, Failure, Grid, Image, LabelMap, Segmentation
 
 SHAPE = (16, 14, 10)

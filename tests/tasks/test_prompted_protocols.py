@@ -7,8 +7,8 @@ import pytest
 
 from medeval.interaction.corrections import on_background
 from medeval.tasks.context import Context
-from medeval.tasks.presets import presets
 from medeval.tasks.prompted_segmentation import PromptedSegmentation
+from medeval.tasks.prompted_segmentation.presets import presets
 from medeval.types import (
     Capabilities,
     Case,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medeval.tasks.question_answering_answers import (
+from medeval.tasks.question_answering.answers import (
     NONE,
     SEVERAL,
     confidence_of,

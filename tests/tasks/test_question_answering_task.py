@@ -15,7 +15,7 @@ from medeval.metrics.answers import risk_coverage
 from medeval.metrics.calibration import auroc, expected_calibration_error
 from medeval.metrics.registry import get_metric
 from medeval.tasks.question_answering import QuestionAnswering
-from medeval.tasks.question_answering_prompts import letter_probability, shown_order
+from medeval.tasks.question_answering.prompts import letter_probability, shown_order
 from medeval.types import CaseInfo, UserError
 
 CHOICES = [
@@ -321,7 +321,7 @@ def test_a_task_that_cannot_run_is_told_of_before_anything_runs(tmp_path, task, 
 
 
 def test_accuracy_is_always_among_the_metrics_and_calibration_follows_the_confidence():
-    from medeval.tasks.question_answering import CALIBRATION, QuestionAnswering
+    from medeval.tasks.question_answering.task import CALIBRATION, QuestionAnswering
 
     assert QuestionAnswering(metrics=("answer_brier",)).metrics == ("answer_accuracy", "answer_brier")
     assert QuestionAnswering(confidence="stated").metrics == ("answer_accuracy", *CALIBRATION)

@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 
-from medeval.tasks.answers import UNKEPT, pack, unpack
+from medeval.tasks.prompted_segmentation.answers import UNKEPT, pack, unpack
 from medeval.types import InfrastructureFailure, ModelFailure, Segmentation, Status
 
 MODEL = '''

@@ -1,0 +1,5 @@
+"""Rubric-graded conversations in the form of HealthBench."""
+
+from medeval.tasks.healthbench.task import HealthBenchTask
+
+__all__ = ["HealthBenchTask"]
