@@ -10,34 +10,14 @@ from typing import Any
 import nibabel as nib
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 from toy_volumes import LABELS, OBLIQUE, volume
 
 from medeval.datasets.building.options import BuildOptions
 from medeval.datasets.building.run import build
 from medeval.datasets.building.sources import plan_nnunet
+from tests.data_files import own_cache, png, shared
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("MEDEVAL_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def shared() -> Callable[[str], Path]:
-    """The folder of real data by name; the test is skipped where it is not there."""
-
-    def find(name: str) -> Path:
-        folder = SHARED / name
-        if not folder.exists():
-            pytest.skip(f"real data {name!r} is not on this machine (looked in ../shared/data)")
-        return folder
-
-    return find
+__all__ = ["own_cache", "png", "shared"]
 
 
 @pytest.fixture
@@ -84,13 +64,3 @@ def built(nnunet: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / out
 
     return make
-
-
-@pytest.fixture
-def png() -> Callable[..., Path]:
-    def write(path: Path, array: NDArray) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(array).save(path)
-        return path
-
-    return write
