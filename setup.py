@@ -22,7 +22,8 @@ setup(
         Extension(
             "medeval.metrics._kernels",
             sources=[
-                f"{SOURCES}/{name}.c" for name in ("module", "narrow", "scan", "codes", "nearest", "tree")
+                f"{SOURCES}/{name}.c"
+                for name in ("module", "narrow", "scan", "codes", "nearest", "sweep", "tree")
             ],
             depends=[f"{SOURCES}/kernels.h"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],

@@ -76,6 +76,17 @@ typedef struct tree tree_t;
 tree_t *tree_build(const surface_t *surface, const metric_t *metric);
 void tree_free(tree_t *tree);
 /* Squared distance of the nearest element. hint: index of an element that is likely near, updated; -1 for none. */
-double tree_nearest(const tree_t *tree, const int32_t position[3], int64_t *hint);
+double tree_nearest(tree_t *tree, const int32_t position[3], int64_t *hint);
+/* How many positions all searches have looked at; a node counts as two. */
+int64_t tree_looked_at(const tree_t *tree);
+
+/* sweep.c: the same for many points at once, given by their positions in the padded array (both surfaces lie alike). */
+typedef struct sweep sweep_t;
+sweep_t *sweep_plan(const surface_t *target, const metric_t *metric, const int64_t *at, int64_t count);
+/* About how many additions it will cost; infinite where it would take much memory. */
+double sweep_cost(const sweep_t *sweep, int64_t count);
+/* squared[i] of at[i], as `tree_nearest` has it. 0, or -1 without memory. Once a plan. */
+int sweep_run(sweep_t *sweep, const int64_t *at, int64_t count, double *squared);
+void sweep_free(sweep_t *sweep);
 
 #endif

@@ -7,6 +7,12 @@
 
 /* After this many misses in a row the neighbourhood is tried for one position in eight only. */
 #define PATIENCE 24
+/* So many misses are worth a look at their spread, and so many additions each instead of a walk down the tree (measured). */
+#define MANY 512
+#define WORTH 250.0
+/* Missed positions that are tried first, and additions that a look at one of the tree's positions is worth (measured). */
+#define PROBES 32
+#define LOOK 4.0
 
 typedef struct {
     int64_t count, room;
@@ -124,21 +130,50 @@ static void sort_entries(entry_t *entries, int64_t count) {
     } /* an even number of passes: the result lies in the first half again */
 }
 
-/* What the neighbourhood did not reach: each position's distance by the tree of the other surface. */
-static int far_entries(const surface_t *source, const surface_t *target, const double *weights,
-                       const metric_t *metric, const list_t *missed, entry_t *entries) {
+INLINE double one_by_tree(tree_t *tree, const surface_t *target, int64_t at, int64_t *hint) {
+    const int64_t row = at / target->shape[2];
+    const int32_t point[3] = {(int32_t)(row / target->shape[1]), (int32_t)(row % target->shape[1]),
+                              (int32_t)(at % target->shape[2])};
+    return tree_nearest(tree, point, hint);
+}
+
+/* Additions for which the tree would find all missed positions, by some that are spread over them. */
+static double tree_cost(tree_t *tree, const surface_t *target, const list_t *missed, int64_t *hint) {
+    for (int64_t i = 0; i < PROBES; i++) one_by_tree(tree, target, missed->at[i * (missed->count / PROBES)], hint);
+    return LOOK * (double)tree_looked_at(tree) / PROBES * (double)missed->count;
+}
+
+/* Squared distances of the missed positions by the tree of the other surface; unless that would look at much of it, as from
+   the middle of a hollow surface, which is as near to everything. */
+static int by_tree(const surface_t *target, const metric_t *metric, const list_t *missed, sweep_t *sweep, double *squared) {
     tree_t *tree = tree_build(target, metric);
     if (tree == NULL) return -1;
     int64_t hint = -1;
-    for (int64_t i = 0; i < missed->count; i++) {
-        const int64_t at = missed->at[i], row = at / source->shape[2];
-        const int32_t point[3] = {(int32_t)(row / source->shape[1]), (int32_t)(row % source->shape[1]),
-                                  (int32_t)(at % source->shape[2])};
-        entries[i].distance = sqrt(tree_nearest(tree, point, &hint));
-        entries[i].weight = weights[source->codes[at]];
-    }
+    const int swept =
+        sweep != NULL && sweep_cost(sweep, missed->count) < tree_cost(tree, target, missed, &hint);
+    if (!swept)
+        for (int64_t i = 0; i < missed->count; i++) squared[i] = one_by_tree(tree, target, missed->at[i], &hint);
     tree_free(tree);
-    return 0;
+    return swept ? sweep_run(sweep, missed->at, missed->count, squared) : 0;
+}
+
+/* What the neighbourhood did not reach: by axes where that is cheap, else by a tree; the distances are the same. */
+static int far_entries(const surface_t *source, const surface_t *target, const double *weights,
+                       const metric_t *metric, const list_t *missed, entry_t *entries) {
+    double *squared = malloc(sizeof(double) * (size_t)missed->count);
+    sweep_t *sweep = missed->count < MANY ? NULL : sweep_plan(target, metric, missed->at, missed->count);
+    int failed = squared == NULL || (sweep == NULL && missed->count >= MANY);
+    if (!failed && sweep != NULL && sweep_cost(sweep, missed->count) < WORTH * (double)missed->count)
+        failed = sweep_run(sweep, missed->at, missed->count, squared);
+    else if (!failed)
+        failed = by_tree(target, metric, missed, sweep, squared);
+    for (int64_t i = 0; i < missed->count && !failed; i++) {
+        entries[i].distance = sqrt(squared[i]);
+        entries[i].weight = weights[source->codes[missed->at[i]]];
+    }
+    if (sweep != NULL) sweep_free(sweep);
+    free(squared);
+    return failed ? -1 : 0;
 }
 
 static int make_table(const surface_t *source, const surface_t *target, const double *weights,

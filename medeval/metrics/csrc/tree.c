@@ -24,6 +24,7 @@ struct tree {
     position_t *positions;
     node_t *nodes;
     int64_t n_nodes;
+    int64_t looked_at; /* by all searches: positions, and nodes as two */
 };
 
 static int64_t collect(const surface_t *s, const int order[3], position_t *out) {
@@ -148,7 +149,9 @@ INLINE double to_position(const tree_t *tree, int64_t index, const int32_t point
     return squared_length(tree, at[0] - point[0], at[1] - point[1], at[2] - point[2]);
 }
 
-double tree_nearest(const tree_t *tree, const int32_t position[3], int64_t *hint) {
+int64_t tree_looked_at(const tree_t *tree) { return tree->looked_at; }
+
+double tree_nearest(tree_t *tree, const int32_t position[3], int64_t *hint) {
     const int32_t point[3] = {position[tree->order[0]], position[tree->order[1]], position[tree->order[2]]};
     struct {
         int64_t node;
@@ -164,6 +167,7 @@ double tree_nearest(const tree_t *tree, const int32_t position[3], int64_t *hint
         if (stack[depth].least >= best) continue;
         const node_t *node = tree->nodes + stack[depth].node;
         if (!node->left) {
+            tree->looked_at += node->stop - node->start;
             for (int64_t i = node->start; i < node->stop; i++) {
                 const double squared = to_position(tree, i, point);
                 if (squared < best) {
@@ -173,6 +177,7 @@ double tree_nearest(const tree_t *tree, const int32_t position[3], int64_t *hint
             }
             continue;
         }
+        tree->looked_at += 4;
         const double left = to_box(tree, tree->nodes + node->left, point);
         const double right = to_box(tree, tree->nodes + node->right, point);
         const int left_first = left <= right;
