@@ -1,4 +1,5 @@
-"""``medeval dataset``: build, describe and check data in the SA-Med2D-20M layout. Thin: each command calls the library.
+"""``medeval dataset``: build, describe and check data in the layouts of SA-Med2D-20M and SAM-Med3D. Thin: each command calls
+the library.
 
 Exit codes are those of ``medeval``: 0 fine; 1 volumes could not be built, or something was found; 2 the input is wrong.
 """
@@ -17,7 +18,7 @@ import typer
 
 app = typer.Typer(
     name="dataset",
-    help="Build, describe and check data in the SA-Med2D-20M layout.",
+    help="Build data in the SA-Med2D-20M layout; describe and check it, and data in SAM-Med3D's.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -121,7 +122,9 @@ def build(
 
 @app.command()
 def stats(
-    root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder or zip archive in the layout.")],
+    root: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder (or SA-Med2D zip archive) in a layout.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The page; default NAME_statistics.html here.")
     ] = None,
@@ -133,14 +136,12 @@ def stats(
     quiet: Quiet = False,
 ) -> None:
     """Print the paper's statistics (modalities, data sets, structures, sizes) and write them as a page."""
-    from medeval.datasets.building.statistics import statistics
-    from medeval.datasets.building.statistics_views import chapters
+    from medeval.datasets.building.layouts import open_layout
 
-    dataset = _open(root, patient)
-    total = len(dataset.index)
+    layout = open_layout(root, patient)
+    total = layout.count()
     with _progress("stats", total + min(sample, total), quiet) as tick:
-        found = statistics(dataset, sample, threads=threads, tick=tick)
-    parts = chapters(found)
+        parts = layout.described(sample, threads, tick)
     if not quiet:
         _print([view for part in parts for view in part.views])
     typer.echo(f"page: {_page(out or Path(f'{root.resolve().stem}_statistics.html'), root, parts)}")
@@ -148,9 +149,13 @@ def stats(
 
 @app.command()
 def check(
-    root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder or zip archive in the layout.")],
+    root: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder (or SA-Med2D zip archive) in a layout.")
+    ],
     quick: Annotated[bool, typer.Option("--quick", help="Names, paths and presence of files alone.")] = False,
-    min_area: Annotated[float, typer.Option(help="Also tell masks below this share of their image.")] = 0.0,
+    min_area: Annotated[
+        float, typer.Option(help="SA-Med2D: also tell masks below this share of their image.")
+    ] = 0.0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write every finding, as JSON lines.")
     ] = None,
@@ -160,11 +165,11 @@ def check(
 ) -> None:
     """Look for what is wrong: broken, missing and orphaned files, odd masks, doubles, patients in two splits."""
     from medeval.datasets.building.commands import findings_table, findings_writer
-    from medeval.datasets.building.inspection import inspect
+    from medeval.datasets.building.layouts import open_layout
 
-    dataset = _open(root, patient)
-    with findings_writer(out) as write, _progress("check", len(dataset.entries), quiet) as tick:
-        found = inspect(dataset, quick=quick, min_area=min_area, threads=threads, found=write, tick=tick)
+    layout = open_layout(root, patient)
+    with findings_writer(out) as write, _progress("check", layout.entries(), quiet) as tick:
+        found = layout.checked(quick, min_area, threads, write, tick)
     if not found.clean:
         _print([findings_table(found)])
     typer.echo(f"{root}: {found.summary}" + (f"; all of them in {out}" if out else ""))
@@ -194,12 +199,6 @@ def _layout(name: str) -> None:
 
     if name not in LAYOUTS:
         raise DatasetError(f"layout {name!r} is not built; {nearest(name, LAYOUTS)}")
-
-
-def _open(root: Path, patient: str | None) -> Any:
-    from medeval.datasets.building.commands import open_layout
-
-    return open_layout(root, patient)
 
 
 def _print(views: Any) -> None:

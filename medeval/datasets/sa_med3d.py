@@ -22,12 +22,12 @@ from medeval.datasets.grids import describe, same_grid
 from medeval.datasets.images import as_binary, join_notes, read_grid, read_image, read_mask_like
 from medeval.datasets.paths import NIFTI, existing_folder, files_by_stem
 from medeval.datasets.selection import parse_split
-from medeval.types import Case, CaseInfo, DataError, DatasetError, MaskStack
+from medeval.types import Case, CaseInfo, DataError, DatasetError, Grid, MaskStack
 
-_SUFFIX = {"train": "Tr", "test": "Ts"}
+SPLITS = {"train": "Tr", "test": "Ts"}
 
 
-class _Files(NamedTuple):
+class CaseFiles(NamedTuple):
     """Structure -> file, of one case; each structure has a label, and most have an image of their own."""
 
     images: dict[str, Path]
@@ -63,10 +63,18 @@ class SAMed3D(ImagingDataset):
 
     def sources(self, case_id: str) -> Mapping[str, Path]:
         """``image`` and ``label STRUCTURE`` of each -> file, whether it exists or not."""
-        self.info(case_id)
-        files = self._cases[case_id]
+        files = self.files(case_id)
         labels = {f"label {name}": path for name, path in files.labels.items()}
         return {"image": self._image(files), **labels}
+
+    def files(self, case_id: str) -> CaseFiles:
+        """Where the copies of the image and the labels lie. ``DatasetError`` when there is no such case."""
+        self.info(case_id)
+        return self._cases[case_id]
+
+    def grid(self, case_id: str) -> Grid:
+        """The image's grid, from its header alone. Raises ``DataError``."""
+        return read_grid(self._image(self.files(case_id)))
 
     def check(self) -> list[str]:
         """Missing and empty files, and copies of an image that lie on another grid than the one that is read."""
@@ -75,8 +83,7 @@ class SAMed3D(ImagingDataset):
 
     def read(self, case_id: str, fields: Sequence[FieldName] = BOTH) -> Case:
         """Inputs ``image`` (C, R, A, S); reference ``structures``: ``MaskStack``."""
-        self.info(case_id)
-        files = self._cases[case_id]
+        files = self.files(case_id)
         path = self._image(files)
         inputs, reference, notes = {}, {}, []
         if "inputs" in fields:
@@ -95,18 +102,18 @@ class SAMed3D(ImagingDataset):
     @property
     def _suffix(self) -> str:
         name = parse_split(self.split)[0] or "train"
-        if name not in _SUFFIX:
+        if name not in SPLITS:
             raise DatasetError(
                 f"{self.root}: split {name!r}: SA-Med3D has `train` (imagesTr) and `test` (imagesTs)"
             )
-        return _SUFFIX[name]
+        return SPLITS[name]
 
     def _metadata(self, case_id: str) -> dict[str, Any]:
         modality, _, source = case_id.partition("/")[0].partition("_")
         known = {"modality": modality, "source": source} if source else {"source": modality}
-        return {**known, "split": next(name for name, suffix in _SUFFIX.items() if suffix == self._suffix)}
+        return {**known, "split": next(name for name, suffix in SPLITS.items() if suffix == self._suffix)}
 
-    def _image(self, files: _Files) -> Path:
+    def _image(self, files: CaseFiles) -> Path:
         """The first copy; where there is none, the file that should lie beside the first label."""
         if files.images:
             return next(iter(files.images.values()))
@@ -123,16 +130,16 @@ class SAMed3D(ImagingDataset):
         return [f"{case_id}: {path} is no copy of {first}, which lies on {describe(grid)}" for path in unlike]
 
     @cached_property
-    def _cases(self) -> dict[str, _Files]:
+    def _cases(self) -> dict[str, CaseFiles]:
         """Case id -> files; structures in alphabetic order."""
-        found: dict[str, _Files] = {}
+        found: dict[str, CaseFiles] = {}
         for structure in _folders(existing_folder(self.root)):
             for source in _folders(structure):
                 labels = source / f"labels{self._suffix}"
                 images = source / f"images{self._suffix}"
                 beside = files_by_stem(images, NIFTI) if images.is_dir() else {}
                 for name, label in (files_by_stem(labels, NIFTI) if labels.is_dir() else {}).items():
-                    files = found.setdefault(f"{source.name}/{name}", _Files({}, {}))
+                    files = found.setdefault(f"{source.name}/{name}", CaseFiles({}, {}))
                     files.labels[structure.name] = label
                     if name in beside:
                         files.images[structure.name] = beside[name]

@@ -16,11 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from medeval.datasets.base import BOTH, Dataset, FieldName
 from medeval.datasets.shifts import checked_corruption, corrupted, value_at
-from medeval.plugins import build, resolve
+from medeval.plugins import absolute, build, resolve
 from medeval.types import Case, CaseInfo, DataError, Image, PluginError, digest
 
 GROUP = "medeval.datasets"
@@ -30,7 +30,7 @@ class Shift(Dataset):
     """The cases of another dataset with corrupted images; masks, grids, ids and patients are theirs.
 
     Draws are seeded by (``draw``, the case's id) and are the same at every severity. Case metadata gains ``corruption``,
-    ``severity`` and ``value``. A file of Python under ``of`` (``my_reader.py:Mine``) is looked for in the working directory.
+    ``severity`` and ``value``. A file of Python under ``of`` (``my_reader.py:Mine``) is looked for beside the suite.
     """
 
     of: dict[str, Any] = Field(description="The dataset: {format: ..., its options}.")
@@ -49,13 +49,16 @@ class Shift(Dataset):
 
     @field_validator("of")
     @classmethod
-    def _buildable(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def _buildable(cls, given: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         """The entry with its paths as paths, so that relative ones are anchored where the suite lies."""
+        base = (info.context or {}).get("base")
         try:
-            inner = _built(given)
+            inner = _built(given, base)
+            reader = absolute(given["format"], base)
         except PluginError as error:
             raise ValueError(str(error)) from None
-        return {key: _with_paths(value, getattr(inner, key, value)) for key, value in given.items()}
+        found = {key: _with_paths(value, getattr(inner, key, value)) for key, value in given.items()}
+        return {**found, "format": reader}
 
     @cached_property
     def inner(self) -> Dataset:
@@ -115,22 +118,23 @@ class Shift(Dataset):
         return f"Shift of {self.of.get('format')}"
 
 
-def _built(entry: Mapping[str, Any]) -> Dataset:
-    """The dataset of an entry. Raises ``PluginError`` for an entry that is none."""
+def _built(entry: Mapping[str, Any], base: Path | None = None) -> Dataset:
+    """The dataset of an entry, its files beside ``base``. Raises ``PluginError`` for an entry that is none."""
     options = dict(entry)
     name = options.pop("format", None)
     if not isinstance(name, str):
         raise PluginError("give `format:` and its options, as for any dataset")
-    cls = resolve(GROUP, name)
+    cls = resolve(GROUP, name, base)
     if not (isinstance(cls, type) and issubclass(cls, Dataset)):
         raise PluginError(f"format {name!r} is no dataset")
-    return build(cls, options)
+    return build(cls, options, base)
 
 
 def _with_paths(plain: Any, read: Any) -> Any:
-    """``plain`` with each text that was read as a ``Path`` in its place."""
+    """``plain`` with each text that was read as a ``Path`` in its place, and the reader of a nested shift as it was found."""
     if isinstance(read, Path):
         return Path(plain)
     if isinstance(plain, Mapping) and isinstance(read, Mapping):
-        return {key: _with_paths(value, read.get(key)) for key, value in plain.items()}
+        found = {key: _with_paths(value, read.get(key)) for key, value in plain.items()}
+        return {**found, **({"format": read["format"]} if "format" in found and "format" in read else {})}
     return plain

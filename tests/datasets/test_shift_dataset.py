@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image as Pil
 from pydantic import ValidationError
 
 import medeval
-from medeval.api import load_suite
+from medeval.api import RunOptions, Suite, load_suite
 from medeval.datasets.shift import Shift
 from medeval.types import DataError, SuiteError
 
@@ -148,3 +149,50 @@ def test_a_mistake_in_it_has_its_line(folder):
     (folder / "far.yaml").write_text(SUITE.format(root="set", corruption="spikes"))
     with pytest.raises(SuiteError, match=r"far\.yaml:3: datasets\.far\.corruption: .*did you mean 'spike'"):
         load_suite(folder / "far.yaml")
+
+
+READER = """
+from medeval.datasets.image_mask_folder import ImageMaskFolder
+
+class Mine(ImageMaskFolder):
+    pass
+"""
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_reader_in_a_file_lies_beside_the_suite(folder, tmp_path, monkeypatch, depth):
+    """Another file of that name in the working directory is not the one that is meant."""
+    (folder / "reader.py").write_text(READER)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "reader.py").write_text("class Mine: pass")
+    monkeypatch.chdir(elsewhere)
+    of = {"format": "reader.py:Mine", "root": "set", "patient_id": "^p[0-9]"}
+    for _ in range(depth - 1):
+        of = {"format": "shift", "of": of, "corruption": "noise", "severity": 1}
+    (folder / "suite.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "datasets": {"far": {"format": "shift", "of": of, "corruption": "gamma", "severity": 2}},
+                "models": {"truth": {"adapter": "oracle"}},
+                "tasks": [{"task": "segmentation", "metrics": ["dice"]}],
+            }
+        )
+    )
+    run = medeval.run(folder / "suite.yaml", folder / "run", options=RunOptions(report=False))
+    assert (run.records()["dice"] == 1).all()
+    again = medeval.run(run.suite(), folder / "again", options=RunOptions(report=False))
+    assert len(again.records()) == 4
+
+
+def test_a_reader_that_is_nowhere_is_told_with_both_folders(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = {
+        "datasets": {
+            "far": {"format": "shift", "of": {"format": "reader.py:Mine"}, "corruption": "gamma"},
+        },
+        "models": {"truth": {"adapter": "oracle"}},
+        "tasks": [{"task": "segmentation"}],
+    }
+    with pytest.raises(SuiteError, match=r"no file 'reader\.py'"):
+        Suite.from_dict(data, base=folder / "set")

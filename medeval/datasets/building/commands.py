@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from medeval.datasets.building.files import told
-from medeval.datasets.building.findings import KINDS, Finding, Findings
+from medeval.datasets.building.findings import Finding, Findings
 from medeval.datasets.building.finish import DROPPED, LOG, SplitRule, Summary
+from medeval.datasets.building.layouts import said
 from medeval.datasets.building.modalities import parse_modalities
 from medeval.datasets.building.options import BuildOptions
 from medeval.datasets.building.sources import Plan, plan_nnunet, plan_pairs
-from medeval.datasets.sa_med2d import SAMed2D
 from medeval.types import DatasetError, nearest
 from medeval.types.views import Column, Table
 
@@ -26,7 +26,7 @@ def build_options(**given: Any) -> BuildOptions:
     try:
         return BuildOptions.model_validate(given)
     except ValidationError as error:
-        raise DatasetError("; ".join(_said(e) for e in error.errors())) from error
+        raise DatasetError("; ".join(said(e) for e in error.errors())) from error
 
 
 def split_rule(by: str, test: float, seed: int) -> SplitRule:
@@ -69,15 +69,6 @@ def parse_label_options(given: Sequence[str]) -> dict[str, Any] | None:
     return labels or None
 
 
-def open_layout(root: Path, patient: str | None) -> SAMed2D:
-    """A reader of what was built or downloaded. Raises ``DatasetError``."""
-    given: dict[str, Any] = {"root": root, **({"patient_id": patient} if patient else {})}
-    try:
-        return SAMed2D.model_validate(given)
-    except ValidationError as error:
-        raise DatasetError("; ".join(_said(e) for e in error.errors())) from error
-
-
 def planned_text(plan: Plan) -> str:
     """What would be built, for a dry run."""
     lines = []
@@ -111,7 +102,7 @@ def findings_table(found: Findings) -> Table:
     rows = [
         {"kind": kind, "count": found.counts[kind], "meaning": meaning,
          "example": f"{found.examples[kind][0].where}: {found.examples[kind][0].what}"}
-        for kind, meaning in KINDS.items() if found.counts[kind]
+        for kind, meaning in found.kinds.items() if found.counts[kind]
     ]  # fmt: skip
     columns = [
         Column("kind"),
@@ -130,9 +121,3 @@ def findings_writer(path: Path | None) -> Iterator[Callable[[Finding], None]]:
         return
     with told(path), path.open("w", encoding="utf-8") as stream:
         yield lambda finding: print(json.dumps(vars(finding), ensure_ascii=False), file=stream)
-
-
-def _said(error: Any) -> str:
-    where = "--" + str(error["loc"][0]).replace("_", "-") if error["loc"] else "options"
-    given = f", not {error['input']!r}" if error["loc"] else ""
-    return f"{where}: {error['msg']}{given}"

@@ -24,12 +24,27 @@ KINDS: Mapping[str, str] = {
     "orphan": "a file in images/ or masks/ that no index names",
     "leak": "a patient in more than one split",
 }  # fmt: skip
+VOLUME_KINDS: Mapping[str, str] = {
+    "missing file": "a label without an image beside it, or an empty file",
+    "broken file": "a file that cannot be read as a volume",
+    "constant image": "an image of one value",
+    "odd spacing": "a voxel edge below 0.05 or above 20 mm: is the header in mm?",
+    "grid mismatch": "a label of another shape, spacing or affine than its image",
+    "unlike copy": "copies of one image, in several structures' folders, that differ",
+    "not binary": "a label of more than two values, or of values that are no labels",
+    "empty mask": "a label without foreground",
+    "inverted mask": "a label of more than half of the volume that touches all six faces: foreground and background exchanged?",
+    "doubled mask": "two structures of one case with the same voxels",
+    "doubled image": "two cases with the same voxels",
+    "orphan": "a NIfTI file that belongs to no case",
+    "leak": "a patient, or an image, in both splits",
+}  # fmt: skip
 EXAMPLES = 20
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. kind: of ``KINDS``; where: image, file or patient; what: a sentence."""
+    """One thing that is wrong. kind: of ``KINDS`` or ``VOLUME_KINDS``; where: image, file or patient; what: a sentence."""
 
     kind: str
     where: str
@@ -38,9 +53,10 @@ class Finding:
 
 @dataclass
 class Findings:
-    """Counts and the first examples of each kind; ``found`` gets each one as it comes."""
+    """Counts and the first examples of each kind; ``found`` gets each one as it comes. kinds: what can be found."""
 
     found: Callable[[Finding], None] = lambda finding: None
+    kinds: Mapping[str, str] = field(default_factory=lambda: KINDS)
     images: int = 0
     masks: int = 0
     counts: Counter[str] = field(default_factory=Counter)

@@ -59,7 +59,7 @@ def _totals(found: Statistics) -> Table:
     rows: list[dict[str, Any]] = [
         {"what": "images", "here": found.images, "paper": paper.IMAGES},
         {"what": "masks", "here": found.masks, "paper": paper.MASKS},
-        {"what": "masks in an image (mean)", "here": _ratio(found.masks, found.images), "paper": round(paper.MASKS / paper.IMAGES, 2)},
+        {"what": "masks in an image (mean)", "here": ratio(found.masks, found.images), "paper": round(paper.MASKS / paper.IMAGES, 2)},
         {"what": "patients (or cases)", "here": len(found.patients), "paper": None},
         {"what": "data sets", "here": len(found.datasets), "paper": None},
         {"what": "structures (names)", "here": len(found.structures), "paper": None},
@@ -71,9 +71,9 @@ def _totals(found: Statistics) -> Table:
 
 def _modalities(found: Statistics) -> Table:
     rows = [
-        {"modality": name, **_row(group), "share": _ratio(100 * group.images, found.images),
+        {"modality": name, **_row(group), "share": ratio(100 * group.images, found.images),
          "paper_images": paper.MODALITIES.get(name, (None, None))[0], "paper_masks": paper.MODALITIES.get(name, (None, None))[1]}
-        for name, group in _by_size(found.modalities)
+        for name, group in by_size(found.modalities)
     ]  # fmt: skip
     columns = [Column("modality"), *_COUNTS, _PATIENTS, Column("share", "% of images", "number"),
                Column("paper_images", "images, paper", "integer"), Column("paper_masks", "masks, paper", "integer")]  # fmt: skip
@@ -85,7 +85,7 @@ def _groups(
 ) -> Table:
     rows = [
         {name: key, **_row(group), **({others[0]: ", ".join(sorted(group.others))} if others else {})}
-        for key, group in _by_size(groups)
+        for key, group in by_size(groups)
     ]
     extra = [Column(others[0])] if others else []
     return Table(title, [Column(name, name.replace("_", "-")), *_COUNTS, _PATIENTS, *extra], rows)
@@ -112,7 +112,7 @@ def _sizes(found: Statistics) -> Table:
 
 def _structures(found: Statistics) -> Table:
     rows = []
-    for name, group in _by_size(found.structures):
+    for name, group in by_size(found.structures):
         areas = found.sampled.areas.get(name, [])
         row: dict[str, Any] = {"structure": name, **_row(group), "datasets": len(group.others)}
         row |= {"area": 100 * float(np.median(areas)) if areas else None}
@@ -127,7 +127,7 @@ def _masks_per_image(found: Statistics) -> Table:
     for count, images in sorted(found.masks_per_image.items()):
         total += images
         rows.append(
-            {"masks": count, "images": images, "share": _ratio(100 * images, found.images), "cumulative": _ratio(100 * total, found.images)}
+            {"masks": count, "images": images, "share": ratio(100 * images, found.images), "cumulative": ratio(100 * total, found.images)}
         )  # fmt: skip
     columns = [Column("masks", "masks in the image", "integer"), Column("images", "images", "integer"),
                Column("share", "% of images", "number"), Column("cumulative", "% with so many or fewer", "number")]  # fmt: skip
@@ -140,7 +140,7 @@ def _image_sizes(found: Statistics) -> Table:
         {
             "size": "x".join(map(str, shape)),
             "images": count,
-            "share": _ratio(100 * count, found.sampled.images),
+            "share": ratio(100 * count, found.sampled.images),
         }
         for shape, count in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:30]
     ]
@@ -163,7 +163,7 @@ def _mask_sizes(found: Statistics) -> Table:
         for low, high in zip((0.0, *_CLASSES), (*_CLASSES, 1.0), strict=True)
     ]
     rows = [
-        {"area": name, "masks": int(n), "share": _ratio(100 * int(n), len(areas))}
+        {"area": name, "masks": int(n), "share": ratio(100 * int(n), len(areas))}
         for name, n in zip(names, counts, strict=True)
     ]
     columns = [
@@ -189,9 +189,11 @@ def _row(group: Group) -> dict[str, int]:
     return {"images": group.images, "masks": group.masks, "patients": len(group.patients)}
 
 
-def _by_size(groups: Mapping[str, Group]) -> list[tuple[str, Group]]:
+def by_size(groups: Mapping[str, Group]) -> list[tuple[str, Group]]:
+    """Most images first."""
     return sorted(groups.items(), key=lambda item: (-item[1].images, item[0]))
 
 
-def _ratio(part: float, whole: float) -> float | None:
+def ratio(part: float, whole: float) -> float | None:
+    """With two decimals; None of nothing."""
     return round(part / whole, 2) if whole else None
