@@ -21,6 +21,8 @@ from medeval.types import RunError, nearest
 
 Floats = NDArray[np.float64]
 CHANGED = 5
+NOT_TOLD = "(none)"  # the summary's group of cases whose metadata do not say
+EXCHANGES, CORPUS_EXCHANGES = 10_000, 2_000
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,16 @@ class Comparisons:
 
 def compare(
     runs: Sequence[RunEvidence], *, baseline: str = "", models: Sequence[str] = (), metrics: Sequence[str] = (),
-    by: str = "", anyway: bool = False, correction: Correction = "holm", exchanges: int = 10_000,
+    by: str = "", anyway: bool = False, correction: Correction = "holm", exchanges: int | None = None,
 ) -> Comparisons:  # fmt: skip
     """Compare runs, or the models inside one run; see ``pairs`` for who meets whom.
 
     metrics: names, of the tasks that have them; default: all that both tasks have. by: a group of the suite's ``by``. correction: over all rows.
+    exchanges: drawn for each test; default: 10,000, and 2,000 for a metric that is reduced anew each time (AUROC, F1).
     Raises ``RunError`` for other work, names that do not exist, and cases that do not meet.
     """
+    if exchanges is not None and exchanges < 1:
+        raise RunError(f"exchanges: {exchanges}; a test needs 1 or more")
     found: list[Comparison] = []
     met = pairs(runs, baseline, models, anyway)
     _known(met, metrics)
@@ -159,7 +164,7 @@ def _metrics(pair: Pair, wanted: Sequence[str]) -> list[Metric]:
     return [old[name] for name in asked]
 
 
-def _settings(pair: Pair, metric: Metric, by: str, exchanges: int) -> list[Comparison]:
+def _settings(pair: Pair, metric: Metric, by: str, exchanges: int | None) -> list[Comparison]:
     new = {repr(setting) for setting in pair.new_run.settings(pair.new, by)}
     return [
         compare_setting(pair, metric, prompt, by, group, exchanges)
@@ -174,7 +179,7 @@ def compare_setting(
     prompt: str,
     by: str = "",
     group: dict[str, Any] | None = None,
-    exchanges: int = 10_000,
+    exchanges: int | None = None,
 ) -> Comparison:
     """One comparison, not corrected."""
     group = group or {}
@@ -185,8 +190,13 @@ def compare_setting(
         "task": pair.old.task, "dataset": pair.old.dataset, "old": names[0], "new": names[1], "prompt": prompt,
         "by": by, "group": group, "metric": metric.name, "direction": metric.direction,
     }  # fmt: skip
-    return compared(
-        base, metric, old, new, pair.old_run.tasks[pair.old.task].average, pair.old_run, exchanges
+    row = compared(base, metric, old, new, pair.old_run.tasks[pair.old.task].average, pair.old_run, exchanges)
+    lacking = [name for name, value in group.items() if value == NOT_TOLD]
+    if not lacking:
+        return row
+    note = f"these cases have no {' and no '.join(lacking)}: shown, not tested"
+    return replace(
+        row, p=math.nan, wilcoxon=math.nan, note="; ".join(part for part in (row.note, note) if part)
     )
 
 
@@ -219,7 +229,7 @@ def compared(
     new: Entered,
     average: Any,
     run: RunEvidence,
-    exchanges: int,
+    exchanges: int | None,
 ) -> Comparison:
     """The records that both have, compared."""
     rows_old, rows_new, only_old, only_new = matched(old.keys, new.keys)
@@ -240,11 +250,13 @@ def compared(
         "difference": gap,
     }
     if not metric.linear:
-        test = exchange_test(metric, two.statistics, one.statistics, one.patients)
+        test = exchange_test(
+            metric, two.statistics, one.statistics, one.patients, exchanges=exchanges or CORPUS_EXCHANGES
+        )
         return Comparison(**base, **values, p=test.p, **_noted(counts, test))
     first, second = (np.asarray(side.statistics["value"], dtype=np.float64) for side in (one, two))
     return Comparison(
-        **base, **values, **_tests(second - first, one, metric, average, exchanges, counts),
+        **base, **values, **_tests(second - first, one, metric, average, exchanges or EXCHANGES, counts),
         changed=_changed(one.cases, first, second),
     )  # fmt: skip
 

@@ -91,14 +91,15 @@ class _Cell(CellScorer):
 
     def _entered(self, metric: Metric, rows: NDArray[np.int64]) -> Entered:
         used = self._used(metric, rows)
+        groups = self._average_groups(used)
         frame = self.cell.frame.iloc[used]
         keys = np.array(
             ["\x1f".join(map(str, key)) for key in zip(*(frame[name] for name in KEY), strict=True)],
             dtype=object,
         )
         return Entered(
-            keys, self.column("case")[used], self._clusters[used], self._statistics(metric, used),
-            self._average_groups(used), int(self._missing[rows].sum()),
+            keys, self.column("case")[used], self.patients(used), self._statistics(metric, used),
+            None if groups is None else groups.array(), int(self._missing[rows].sum()),
         )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,14 @@ def declare(folder: Path) -> None:
         write_json(folder / HASHES, {"files": before.get("files", {}), "declared": [*earlier, now]})
 
 
-def seal(folder: Path) -> None:
-    """Write the hash of every part, of the manifest and the summary; call it last in a run."""
+def seal(folder: Path, elsewhere: Mapping[str, str] | None = None) -> None:
+    """Write the hash of every part, of the manifest and the summary; call it last in a run.
+
+    elsewhere: name -> SHA-256 of files of the run that lie on another machine.
+    """
     declare(folder)
-    write_json(folder / HASHES, {**(_sealed(folder) or {}), "files": _hashes(folder)})
+    files = {name: sha for name, sha in (elsewhere or {}).items() if name.partition("/")[0] in _SEALED}
+    write_json(folder / HASHES, {**(_sealed(folder) or {}), "files": files | _hashes(folder)})
 
 
 def verify(run: Run, rerun: Callable[[Run], Run] | None = None) -> Verified:
@@ -58,10 +62,10 @@ def verify(run: Run, rerun: Callable[[Run], Run] | None = None) -> Verified:
     rerun: repeats the run into another folder; the numbers of the two are then compared exactly.
     Raises ``RunError`` when the run was never sealed and nothing is to be repeated.
     """
-    sealed = _sealed(run.path)
+    sealed = _sealed(run.fetch().path)
     if sealed is None and rerun is None:
         raise RunError(
-            f"{run.path}: no {HASHES}; the run has not finished, or was made before hashes were kept: use --rerun"
+            f"{run.where}: no {HASHES}; the run has not finished, or was made before hashes were kept: use --rerun"
         )
     problems = [*_endpoint_problems(run, sealed), *_part_problems(run)]
     hashes = _hashes(run.path)

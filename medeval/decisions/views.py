@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from medeval.decisions.compare import Comparison, Comparisons
-from medeval.decisions.evidence import CellName, RunEvidence
+from medeval.decisions.evidence import CellName, Entered, RunEvidence
+from medeval.statistics import Estimate, estimate
 from medeval.statistics.corrections import Correction
 from medeval.statistics.subgroups import Subgroups, subgroups
 from medeval.types import RunError, nearest
 from medeval.types.views import Column, Table
+
+MISSING = "(missing)"  # the group of cases whose metadata do not say
 
 
 def comparison_tables(found: Comparisons) -> list[Table]:
@@ -86,30 +92,54 @@ def subgroup_tables(
             if found is not None:
                 tables.append(_subgroup_table(cell, column, metric, prompt, found, correction))
     if not tables:
-        raise RunError(f"no score of {metric!r} has two groups or more of {column!r}")
+        raise RunError(
+            f"no score of {metric!r} has two groups or more of {column!r} (cases without a value are none)"
+        )
     return tables
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """A cell's groups, and the records whose group is not known: shown, never tested."""
+
+    known: Subgroups
+    missing: Estimate | None
+    lacking: str
 
 
 def _of_cell(
     evidence: RunEvidence, cell: CellName, column: str, metric: str, prompt: str, correction: Correction
-) -> Subgroups | None:
+) -> _Grouped | None:
     """None where there is one group only."""
     bound = evidence.metric(cell.task, metric)
     entered = evidence.entered(cell, bound, prompt)
-    by_case = dict(zip(evidence.frame(cell)["case"], evidence.frame(cell)[column], strict=True))
-    if column == "structure":
-        labels = [key.split("\x1f")[1].partition("#")[0] for key in entered.keys.tolist()]
-    else:
-        labels = [str(by_case[case]) for case in entered.cases.tolist()]
-    if len(set(labels)) < 2 or not bound.linear:
+    labels = _labels(evidence, cell, column, entered)
+    known = np.array([label is not None for label in labels], dtype=bool)
+    if len({label for label in labels if label is not None}) < 2 or not bound.linear:
         return None
-    return subgroups(bound, entered.statistics["value"], labels, entered.patients, evidence.resamples(cell.dataset),
-                     correction=correction)  # fmt: skip
+    values, resamples = np.asarray(entered.statistics["value"]), evidence.resamples(cell.dataset)
+    names = [label for label in labels if label is not None]
+    found = subgroups(bound, values[known], names, entered.patients[known], resamples, correction=correction)
+    if known.all():
+        return _Grouped(found, None, "")
+    rest = estimate(bound, {"value": values[~known]}, entered.patients[~known], resamples)
+    lacking = f"{(~known).sum()} records of {len(set(entered.cases[~known].tolist()))} cases have no {column}: not tested"
+    return _Grouped(found, rest, lacking)
+
+
+def _labels(evidence: RunEvidence, cell: CellName, column: str, entered: Entered) -> list[str | None]:
+    """The group of each record; None where the metadata do not say."""
+    if column == "structure":
+        return [key.split("\x1f")[1].partition("#")[0] for key in entered.keys.tolist()]
+    by_case = dict(zip(evidence.frame(cell)["case"], evidence.frame(cell)[column], strict=True))
+    held = (by_case[case] for case in entered.cases.tolist())
+    return [None if value is None or value != value or value == "" else str(value) for value in held]
 
 
 def _subgroup_table(
-    cell: CellName, column: str, metric: str, prompt: str, found: Subgroups, correction: Correction
+    cell: CellName, column: str, metric: str, prompt: str, grouped: _Grouped, correction: Correction
 ) -> Table:
+    found = grouped.known
     columns = [Column(column), Column("value", metric, "interval"), Column("difference", "difference to the rest", "number"),
                Column("p", f"p ({correction})", "number"), Column("which", "")]  # fmt: skip
     lines = [
@@ -117,10 +147,14 @@ def _subgroup_table(
          "which": {found.worst: "worst", found.best: "best"}.get(group.name, "")}
         for group in found.groups
     ]  # fmt: skip
+    if grouped.missing is not None:
+        lines.append({column: MISSING, "value": grouped.missing.as_dict(), "difference": None, "p": None, "which": ""})  # fmt: skip
     scaled = "" if math.isnan(found.equity_scaled) else f"; equity-scaled {found.equity_scaled:.3f}"
     p = "no test" if math.isnan(found.p) else f"p = {found.p:.3g}"
     note = f"gap {found.gap:.3f} between {found.best} and {found.worst}, {p} (permutation test){scaled}"
     title = " · ".join(
         part for part in (cell.task, cell.dataset, cell.contender, prompt, f"by {column}") if part
     )
-    return Table(title, columns, lines, "; ".join(part for part in (note, found.note) if part))
+    return Table(
+        title, columns, lines, "; ".join(part for part in (note, found.note, grouped.lacking) if part)
+    )
