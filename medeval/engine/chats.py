@@ -22,6 +22,7 @@ from medeval.types import CaseFailure, UserError
 if TYPE_CHECKING:
     from medeval.engine.plan import PlannedCell
     from medeval.llm import Chat, Harness
+    from medeval.llm.model import ChatModel
 
 T = TypeVar("T")
 FOLDER = "llm"
@@ -92,29 +93,65 @@ class Chats:
             any(True for _ in t) for t in tasks
         )
 
-    def check(self, cells: Iterable[tuple[PlannedCell, bool]]) -> None:
-        """Raises ``UserError`` for what can be known before the first call: a missing key, package, file or price.
+    def check(self, cells: Iterable[tuple[PlannedCell, bool]], scores: bool = True) -> None:
+        """Raises ``UserError`` for what can be known before the first call: a missing key, package, file or price, and a
+        model that its server does not list.
 
         cells: with True where outputs are asked for, False where kept ones are scored, which asks neither model nor patient.
+        scores: False where nothing is scored, which asks no judge.
         """
-        for place, (block, role) in self._asked(cells).items():
-            try:
-                self.harness.chat(block, role).model.check()
-            except UserError as error:
-                raise UserError(f"{place}: {error}") from None
+        try:
+            models: dict[str, ChatModel] = {}
+            for place, (block, role) in self._asked(cells, scores).items():
+                try:
+                    models[place] = self.harness.chat(block, role).model
+                    models[place].check()
+                except UserError as error:
+                    raise UserError(f"{place}: {error}") from None
+            if models and self.harness.settings.cache != "replay":
+                self._check_listed(models)
+        except UserError:
+            self.close()
+            raise
 
-    def _asked(self, cells: Iterable[tuple[PlannedCell, bool]]) -> dict[str, tuple[Mapping[str, Any], str]]:
+    def _check_listed(self, models: Mapping[str, ChatModel]) -> None:
+        """One request a client, however many roles it has. Raises ``UserError`` with every unknown model."""
+        once = {id(model): (place, model) for place, model in reversed(list(models.items()))}
+
+        async def unlisted() -> list[str]:
+            return await asyncio.gather(*(model.unlisted() for _, model in once.values()))
+
+        told = zip(once.values(), self.run(unlisted()), strict=True)
+        wrong = [f"{place}: {reason}" for (place, _), reason in told if reason]
+        if wrong:
+            raise UserError("\n".join(reversed(wrong)))
+
+    def _asked(
+        self, cells: Iterable[tuple[PlannedCell, bool]], scores: bool
+    ) -> dict[str, tuple[Mapping[str, Any], str]]:
         """Where it stands in the suite -> (block, role) of every chat model that the cells ask."""
         found: dict[str, tuple[Mapping[str, Any], str]] = {}
         for planned, predicts in cells:
             spec, task = self._suite.model_specs[planned.cell.model], planned.cell.task
             if spec.chat and predicts:
                 found[f"models.{planned.cell.model}"] = spec.options, DOCTOR
-            options = task.model_dump(mode="json") if predicts else task.fingerprint("score")
+            stages = {"predict": predicts, "score": scores}
+            options = {
+                name: value
+                for stage in ("predict", "score")
+                if stages[stage]
+                for name, value in task.fingerprint(stage).items()
+            }
             for path, block in client_blocks(options):
                 role = str(path[0]).rstrip("s")  # patient:, judges: and the like are called by their key
                 found[".".join(map(str, ("tasks", task.label, *path)))] = block, role
         return found
+
+    def catch_up(self) -> None:
+        """Count what other processes of the run have spent since; between cells, when nothing is asked here."""
+        with self._lock:
+            if self._harness is not None:
+                self._harness.catch_up()
 
     def line(self) -> str:
         """What is going on, for a progress bar; "" while no chat model was asked."""

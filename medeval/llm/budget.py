@@ -105,6 +105,13 @@ class Budget:
         self.spent += spent
         self._wake()
 
+    def at_least(self, spent: Amount) -> None:
+        """So much is spent, whoever spent it; what is known already counts once."""
+        mine = self.spent
+        self.spent = Amount(
+            max(mine.calls, spent.calls), max(mine.tokens, spent.tokens), max(mine.cost, spent.cost)
+        )
+
     def _refuse_ended(self) -> None:
         if self._ended is not None:
             raise self._failure(self._ended)

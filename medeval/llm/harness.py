@@ -22,9 +22,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from medeval.llm.budget import Amount, Budget, Limit, Scope
+from medeval.llm.calllog import CALLS
 from medeval.llm.chat import Chat, charged_to
 from medeval.llm.clients.base import ChatClient
 from medeval.llm.endpoint import Endpoint
+from medeval.llm.ledger import Ledger
 from medeval.llm.model import ChatModel, model_of, open_model
 from medeval.llm.prices import Prices
 from medeval.llm.replies import Reply
@@ -92,8 +94,9 @@ class Harness:
         self.store = Store(cache if given.cache != "off" else None, folder)
         self.reads = cache is not None and given.cache in ("read", "read-write", "replay")
         self.writes = cache is not None and given.cache in ("write", "read-write")
-        earlier = earlier_spending(folder / "calls.jsonl") if folder else {}
-        spent = {role: _shared_amount(amount, share) for role, amount in earlier.items()}
+        self._share = share
+        self._ledger = Ledger(folder / CALLS) if folder else None
+        spent = self._spent_before()
         self.budget = Budget("run", _shared(given.budget, share), sum(spent.values(), Amount()))
         self._roles = {
             role: Budget(role, _shared(limit, share), spent.get(role)) for role, limit in given.roles.items()
@@ -138,6 +141,18 @@ class Harness:
         """While inside, all chats of this task of the loop are charged to a dialogue's budget and clock."""
         return charged_to(self.scope(name))
 
+    def catch_up(self) -> None:
+        """Count what other processes of this run have spent since; call it while no call is in flight here."""
+        spent = self._spent_before()
+        self.budget.at_least(sum(spent.values(), Amount()))
+        for role, budget in self._roles.items():
+            budget.at_least(spent.get(role, Amount()))
+
+    def _spent_before(self) -> dict[str, Amount]:
+        """This process's part of what each role has spent, by the run's log of calls."""
+        spent = self._ledger.spent() if self._ledger else {}
+        return {role: _shared_amount(amount, self._share) for role, amount in spent.items()}
+
     def line(self) -> str:
         """What is going on, for a progress bar."""
         waiting = sum(endpoint.waiting for endpoint in self._endpoints.values())
@@ -176,23 +191,6 @@ class Harness:
             )
 
 
-def earlier_spending(path: Path) -> dict[str, Amount]:
-    """What each role spent before, by the run's ``calls.jsonl``; a torn line is left out."""
-    spent: dict[str, Amount] = {}
-    if not path.exists():
-        return spent
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                call = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(call, dict) and call.get("paid"):
-                amount = Amount(1, int(call.get("tokens") or 0), float(call.get("cost") or 0.0))
-                spent[call["role"]] = spent.get(call["role"], Amount()) + amount
-    return spent
-
-
 def _shared(limit: Limit, share: float) -> Limit:
     def part(value: Any) -> Any:
         return None if value is None else type(value)(value * share)
@@ -207,4 +205,4 @@ def _shared_amount(amount: Amount, share: float) -> Amount:
     return Amount(math.ceil(amount.calls * share), math.ceil(amount.tokens * share), amount.cost * share)
 
 
-__all__ = ["CacheMode", "Harness", "HarnessSettings", "Reply", "earlier_spending"]
+__all__ = ["CacheMode", "Harness", "HarnessSettings", "Reply"]

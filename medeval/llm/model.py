@@ -130,6 +130,11 @@ class ChatModel:
         """Raises ``UserError`` for what can be known before the first call: a missing key, package or file."""
         getattr(self.client, "check", lambda: None)()
 
+    async def unlisted(self) -> str:
+        """Why the server would not know the model, by its own list; "" when it does, or does not tell. Sends one request."""
+        ask = getattr(self.client, "unlisted", None)
+        return "" if ask is None else str(await ask())
+
 
 def validate_block(block: Mapping[str, Any], base: Path | None = None) -> dict[str, Any]:
     """The block as plain data, defaults filled, paths absolute.

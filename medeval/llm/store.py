@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from medeval.llm.cache_lock import share
 from medeval.llm.disk import Disk, Kept, LogLine, open_cache
 from medeval.llm.replies import Reply
 
@@ -40,6 +41,7 @@ class Store:
         self._lock = threading.Lock()
         if cache is not None:
             open_cache(cache).close()  # a file that is no cache is told now, not in the middle of a run
+        self._held = share(cache) if cache is not None else None  # nobody prunes what a run counts on
 
     async def get(self, key: str) -> Reply | None:
         """The kept reply, or None."""
@@ -65,6 +67,8 @@ class Store:
         if thread is not None:
             self._orders.put(None)
             thread.join()
+        if self._held is not None:
+            self._held.close()
 
     def _send(self, order: _Order) -> None:
         with self._lock:

@@ -7,11 +7,12 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from medeval.llm.cache_lock import alone
 from medeval.llm.replies import Reply
 from medeval.types import UserError
 
@@ -76,7 +77,7 @@ def prune(
     if older_than is None and not model and not broken:
         raise UserError("say what may go: --older-than DAYS, --model NAME, --broken")
     limit = None if older_than is None else time.time() - older_than * DAY
-    with _opened(path, write=not dry_run) as base:
+    with nullcontext() if dry_run else alone(path), _opened(path, write=not dry_run) as base:
         gone = [
             (key,)
             for key, identity, reply, created in base.execute(

@@ -5,7 +5,7 @@
         ... base_url=server.url, model="flaky"; server.calls["flaky"] is the number of requests
 
 As a process: ``python mock_server.py --delay 0.2 --seconds 600`` prints its port, answers every request after the delay,
-tells its counters at GET /stats, and ends by itself.
+tells its counters at GET /stats, and ends by itself. ``listed`` is what it says at GET /models.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ class MockServer:
         self.seen: list[Call] = []
         self.in_flight = 0
         self.most_in_flight = 0
+        self.listed: Any = None  # body of GET /models; None: 404, as a server without a list
+        self.listings = 0
         self._delay = delay
         self._handlers: dict[str, Callable[[Call], Answer]] = {}
         self._loop = asyncio.new_event_loop()
@@ -192,6 +194,12 @@ class _Connection(asyncio.Protocol):
         if " /stats " in line:
             told = {"calls": dict(server.calls), "most": server.most_in_flight}
             self.transport.write(http(200, json.dumps(told).encode()).pieces[0])
+            return
+        if line.startswith("GET ") and line.split(" ")[1].endswith("/models"):
+            server.listings += 1
+            told = server.listed if server.listed is not None else {"error": {"message": "no such path"}}
+            listing = http(404 if server.listed is None else 200, json.dumps(told).encode())
+            self.transport.write(listing.pieces[0])
             return
         data = json.loads(body) if body else {}
         model = str(data.get("model", line.split(" ")[1]))

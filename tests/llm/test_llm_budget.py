@@ -9,6 +9,7 @@ from mock_server import reply
 
 from medeval.llm import Harness, HarnessSettings, Limit, Price, Prices, Usage, estimate_dialogue, user
 from medeval.llm.errors import BudgetSpent, DialogueBudgetSpent
+from medeval.llm.ledger import Ledger
 from medeval.types import Status, UserError
 
 
@@ -124,6 +125,47 @@ def test_what_was_spent_before_is_shared_as_the_budget_is(run, tmp_path):
             return harness.budget.limit.calls - harness.budget.spent.calls
 
     assert run(job) == 1
+
+
+def test_what_another_process_spends_counts_once_one_looks(run, server, block, tmp_path):
+    """The run's own process was there first; a worker with half of the budget spends three of four calls."""
+
+    async def job():
+        async with Harness({"budget": {"calls": 4}, "cache": "off"}, tmp_path) as run_:
+            async with Harness({"budget": {"calls": 8}, "cache": "off"}, tmp_path, share=0.5) as worker:
+                for n in range(3):
+                    await worker.chat(block, role="judge").ask([user(f"{n}")])
+            assert run_.budget.spent.calls == 0
+            run_.catch_up()
+            run_.catch_up()
+            assert run_.budget.spent.calls == 3
+            await run_.chat(block).ask([user("last")])
+            with pytest.raises(BudgetSpent):
+                await run_.chat(block).ask([user("one too many")])
+        async with Harness({"budget": {"calls": 8}, "cache": "off"}, tmp_path, share=0.5) as worker:
+            return worker.budget.spent.calls
+
+    assert run(job) == 3  # halves of three and of one, rounded up
+
+
+@pytest.mark.parametrize(
+    ("written", "calls"),
+    [
+        ([b'{"role": "judge", "paid": true}\n'], [1]),
+        ([b'{"role": "judge", "paid": true}'], [1]),
+        ([b'{"role": "judge", "pa', b'id": true}\n'], [0, 1]),
+        ([b'{"role": "judge", "pa', b'\n{"role": "judge", "paid": true}\n'], [0, 1]),
+        ([b'{"role": "judge", "paid": true}', b'\n{"role": "judge", "paid": true}\n'], [1, 2]),
+        ([b'{"role": "judge", "paid": false}\n[]\n', b""], [0, 0]),
+    ],
+)
+def test_a_ledger_reads_each_line_once_when_it_is_whole(tmp_path, written, calls):
+    ledger = Ledger(tmp_path / "calls.jsonl")
+    assert ledger.spent() == {}
+    for piece, count in zip(written, calls, strict=True):
+        with (tmp_path / "calls.jsonl").open("ab") as file:
+            file.write(piece)
+        assert sum(amount.calls for amount in ledger.spent().values()) == count
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """``medeval cache stats`` and ``prune``."""
 
 import sqlite3
+import subprocess
+import sys
+import threading
 
 import pytest
 from typer.testing import CliRunner
 
 from medeval.cli import app
 from medeval.llm import Harness, user
+from medeval.llm.cache_lock import alone
 from medeval.llm.clients.base import Capabilities, ClientIdentity
 from medeval.llm.replies import Reply, Usage
 from medeval.llm.upkeep import DAY, cache_of, held, prune
@@ -108,3 +112,56 @@ def test_the_commands(cache):
     assert "old-1" in told.output
     told = CliRunner().invoke(app, ["cache", "prune", str(cache), "--model", "old-*"])
     assert "3 replies removed" in told.output
+
+
+def test_what_a_run_uses_is_not_pruned(cache, run):
+    """Not while a harness is open, though none of its calls is in flight; counting is always allowed."""
+
+    async def meanwhile():
+        async with Harness(folder=cache.parent) as harness:
+            with pytest.raises(UserError, match="a run is using this chat cache; nothing was removed"):
+                prune(cache, model="new")
+            assert prune(cache, model="new", dry_run=True) == 2
+            assert (await harness.chat(Parrot("new")).ask([user("hello 0")])).cached
+
+    run(meanwhile)
+    assert count(cache) == {"old-1": 3, "new": 2}
+    assert prune(cache, model="new") == 2
+
+
+def test_two_runs_share_a_cache_and_the_last_one_frees_it(cache):
+    first, second = Harness(folder=cache.parent), Harness(folder=cache.parent)
+    first.store.close()
+    with pytest.raises(UserError, match="is using"):
+        prune(cache, model="new")
+    second.store.close()
+    assert prune(cache, model="new") == 2
+
+
+def test_a_run_that_begins_meanwhile_waits_for_the_pruning(cache):
+    begun = threading.Event()
+
+    def begin():
+        harness = Harness(folder=cache.parent)
+        begun.set()
+        harness.store.close()
+
+    waiting = threading.Thread(target=begin)
+    with alone(cache):
+        waiting.start()
+        assert not begun.wait(0.2)
+    assert begun.wait(10)
+    waiting.join()
+
+
+def test_a_killed_run_frees_its_cache(cache):
+    script = "import sys, time; from medeval.llm.cache_lock import share; from pathlib import Path; " \
+             "held = share(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-c", script, str(cache)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(UserError, match="is using"):
+        prune(cache, model="new")
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert prune(cache, model="new") == 2

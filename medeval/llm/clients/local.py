@@ -12,6 +12,7 @@ from medeval.llm.errors import Kind, TransportError
 from medeval.llm.messages import Message, Picture, clean_text
 from medeval.llm.replies import Finish, Reply, Usage
 from medeval.llm.requests import ChatRequest, Sampling
+from medeval.plugins.devices import assigned_device
 from medeval.types import UserError
 
 
@@ -151,7 +152,8 @@ def load_engine(
     import torch
     import transformers
 
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    if device == "auto":
+        device = assigned_device() or ("cuda" if torch.cuda.is_available() else "cpu")
     source = {
         "revision": revision or "main",
         "local_files_only": local_files_only,

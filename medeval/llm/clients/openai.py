@@ -7,9 +7,12 @@ Azure and for streams, it is the SDK's ``client.post``. Retries and time limits 
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator
@@ -23,9 +26,10 @@ from medeval.llm.loops import PerLoop
 from medeval.llm.replies import Reply
 from medeval.llm.requests import ChatRequest
 from medeval.llm.secrets import Secret, from_environment, from_file, guard_logger, variable_name
-from medeval.types import UserError
+from medeval.types import UserError, nearest
 
 _POOLS: dict[Any, PerLoop[Any]] = {}  # one SDK client, so one pool of connections, for each server and key
+LISTING_SECONDS = 5.0  # that a server's list of models is waited for
 OPENAI = "https://api.openai.com/v1"
 VariableName = Annotated[str, AfterValidator(variable_name)]
 
@@ -42,11 +46,26 @@ def plain_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.lower(), parts.path.rstrip("/"), "", ""))
 
 
-class _Opened(NamedTuple):
-    """What one event loop holds: the SDK's client, and the way past it where there is one."""
+@dataclass(eq=False)
+class _Opened:
+    """What one event loop holds: the SDK's client, the way past it where there is one, and the server's list once asked."""
 
     sdk: Any
     sender: Sender | None = None
+    listing: asyncio.Task[list[str]] | None = None
+
+    async def listed(self) -> list[str]:
+        """Names of the server's models, asked once; [] where it does not tell."""
+        if self.listing is None:
+            self.listing = asyncio.create_task(self._listed())
+        return await asyncio.shield(self.listing)
+
+    async def _listed(self) -> list[str]:
+        try:
+            told = await asyncio.wait_for(self.sdk.get("/models", cast_to=object), LISTING_SECONDS)
+        except Exception:  # whatever keeps the list back: the first call will say what is wrong
+            return []
+        return listed_models(told)
 
 
 class OpenAIClient:
@@ -56,7 +75,8 @@ class OpenAIClient:
     variable that holds the key, default OPENAI_API_KEY (AZURE_OPENAI_API_KEY for Azure); servers at another base_url may
     need none. api_key_file: the file that holds it. headers_env: further headers, each with the variable that holds its
     value. azure_endpoint, api_version: the Azure form. stream: ask for a stream, which keeps slow replies alive behind
-    proxies. max_tokens_field: found out by itself where ``auto``.
+    proxies. max_tokens_field: found out by itself where ``auto``. check_model: look the name up in the server's list of
+    models before a run; false for a server that takes names which it does not list.
     """
 
     def __init__(
@@ -70,6 +90,7 @@ class OpenAIClient:
         api_version: str | None = None,
         stream: bool = False,
         max_tokens_field: Annotated[str, AfterValidator(lambda name: _known_field(name))] = "auto",
+        check_model: bool = True,
     ) -> None:
         if azure_endpoint and not api_version:
             raise UserError("azure_endpoint needs api_version, such as '2024-10-21'")
@@ -84,6 +105,7 @@ class OpenAIClient:
         self._key_named = api_key_env is not None
         self._headers_env = headers_env or {}
         self._stream = stream
+        self._check_model = check_model
         self._tokens_field = "max_tokens" if max_tokens_field == "auto" else max_tokens_field
         place = (
             self._url,
@@ -117,6 +139,24 @@ class OpenAIClient:
         """Raises ``UserError`` when the SDK or the key is missing; sends nothing."""
         _sdk()
         self._secrets()
+
+    async def unlisted(self) -> str:
+        """Why the server would not know this model, by one request for its list; "" when it does, or does not tell.
+
+        A server without a list, a broken, empty or late one, and one that serves one model under any name (llama.cpp) do
+        not tell. Ollama's ``NAME:latest`` is ``NAME``, an entry with ``*`` is all that fit. Azure lists no deployments.
+        """
+        if not self._check_model or self._azure is not None:
+            return ""
+        names = await (await self._pool.get()).listed()
+        known = any(
+            self._model == name or name == f"{self._model}:latest" or fnmatchcase(self._model, name)
+            for name in names
+        )
+        if known or not names:
+            return ""
+        hint = nearest(self._model, names) if len(names) <= 50 else f"{len(names)} models are listed"
+        return f"{self._url} lists no model {self._model!r}; {hint}; `check_model: false` asks for it all the same"
 
     async def complete(self, request: ChatRequest) -> Reply:
         """One call. Raises ``TransportError``."""
@@ -206,6 +246,16 @@ class OpenAIClient:
             return _Opened(client)
         told = {"Authorization": f"Bearer {options['api_key']}", **client.default_headers}
         return _Opened(client, Sender(transport, f"{client.base_url}chat/completions", told))
+
+
+def listed_models(told: Any) -> list[str]:
+    """Names in the body of ``GET /models``; [] for any other body, and for a server that takes every name."""
+    entries = told.get("data") if isinstance(told, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        return []
+    if any(entry.get("owned_by") == "llamacpp" for entry in entries):
+        return []
+    return [entry["id"] for entry in entries if isinstance(entry.get("id"), str)]
 
 
 def failure_is_code(failure: TransportError | Filtered) -> bool:
