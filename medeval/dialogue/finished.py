@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from medeval.dialogue.diagnosis import is_final, ranked_list
 from medeval.dialogue.files import DialogueFileError, parsed_json, read_text
 from medeval.dialogue.turns import Dialogue, Turn
-from medeval.types import Case, DataError, Key
+from medeval.types import Case, CaseInfo, DataError, Key
 
 _SPEAKER = {
     "assistant": "doctor", "doctor": "doctor", "user": "patient", "patient": "patient", "tool": "examiner",
@@ -64,6 +64,7 @@ class FinishedDialogues(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
     source: ClassVar[bool] = True
+    by_case: ClassVar[tuple[str, ...]] = ("file",)
 
     file: Path = Field(description="JSON lines, one dialogue a line: {case, sample, messages}.")
 
@@ -85,6 +86,13 @@ class FinishedDialogues(BaseModel):
                 raise DialogueFileError(f"{where}: case {key[0]!r}, sample {key[1]} occurs twice")
             found[key] = dialogue_of(entry, where)
         return found
+
+    def answer_identity(self, case: CaseInfo) -> list[Any] | None:
+        """The dialogues of a case with their samples, None where there are none. Raises what ``dialogues`` raises."""
+        held = [
+            [sample, told.to_plain()] for (name, sample), told in self.dialogues.items() if name == case.id
+        ]
+        return held or None
 
     def output(self, case: Case, key: Key) -> dict[str, Any]:
         """The dialogue of a case's sample, as plain data. Raises ``DataError`` when the file has none, or is broken."""

@@ -197,7 +197,10 @@ def test_the_page_of_the_command_survives_a_kill_with_all_that_it_said_was_saved
             finally:
                 process.kill()
 
-    rating = {"dialogue": "c1/0", "item": "2.1", "score": 1, "na": False}
+    [shown] = [talk["id"] for talk in served(("GET", "/api/work", None))["dialogues"]]
+    rating = {"dialogue": shown, "item": "2.1", "score": 1, "na": False}
     assert served(("POST", "/api/rate", json.dumps(rating))) == {"saved": True}
-    assert [(m.item, m.rater, m.score) for m in read_sheet(answers)] == [("2.1", "Dr A", 1.0)]
-    assert served(("GET", "/api/work", None))["marks"] == {"c1/0": {"2.1": 1}}
+    told = [(m.dialogue, m.item, m.rater, m.score) for m in read_sheet(answers)]
+    assert told == [("c1/0", "2.1", "Dr A", 1.0)]
+    assert served(("GET", "/api/work", None))["marks"] == {shown: {"2.1": 1}}
+    assert json.loads((answers.parent / "key.json").read_text()) == {shown: "c1/0"}

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from medeval.dialogue.agreement_sheets import read_sheet
-from medeval.dialogue.annotation import Annotation, Book, Work
+from medeval.dialogue.annotation import Annotation, Book, Work, kept
 from medeval.dialogue.rubric import load_rubric
 from medeval.dialogue.turns import Turn
 from medeval.types import UserError
@@ -19,14 +19,15 @@ TALKS = {
     f"d{n}": (Turn(1, "patient", "My toe hurts."), Turn(2, "doctor", NASTY if n == 0 else f"Why? {n}"))
     for n in range(8)
 }
-RATING = {"dialogue": "d0", "item": "1.1", "score": 1, "na": False}
+TOKENS = {name: f"t{number}" for number, name in enumerate(TALKS)}
+RATING = {"dialogue": "t0", "item": "1.1", "score": 1, "na": False}
 
 
 @pytest.fixture
 def page(tmp_path):
     with (
         Book(tmp_path / "A.jsonl", "A") as book,
-        Annotation(Work("A", RUBRIC, TALKS, {"d0": "diagnosis: gout"}), book) as served,
+        Annotation(Work("A", RUBRIC, TALKS, {"d0": "diagnosis: gout"}, TOKENS), book) as served,
     ):
         yield served
 
@@ -70,7 +71,7 @@ def test_the_page_is_one_file_that_loads_nothing_and_lets_nothing_else_run(page)
 
 def test_texts_come_as_data_with_models_blotted_out(page):
     told = work(page)
-    talk = next(talk for talk in told["dialogues"] if talk["id"] == "d0")
+    talk = next(talk for talk in told["dialogues"] if talk["id"] == "t0")
     text = talk["turns"][1][2]
     assert "<script>alert(1)</script>" in text
     assert "GPT" not in text
@@ -79,6 +80,47 @@ def test_texts_come_as_data_with_models_blotted_out(page):
     assert {item["id"] for item in told["items"] if item["truth"]} == {
         i.id for i in RUBRIC.items if i.needs_reference
     }
+
+
+def test_the_page_hears_no_id_of_case_or_sample(tmp_path):
+    """Not of what is to be rated, nor of what this rater rated elsewhere."""
+    names = [f"gout-of-mr-smith/{sample}" for sample in range(3)]
+    talks = {name: (Turn(1, "patient", "My toe hurts."),) for name in names}
+    with Book(tmp_path / "A.jsonl", "A") as book:
+        book.write(names[0], "1.1", 1, False)
+        book.write("gout-of-mr-jones/0", "1.1", 1, False)
+        told = Work("A", RUBRIC, talks)
+        with Annotation(told, book) as served:
+            texts = [ask(served, "GET", path)[2].decode() for path in ("/", "/api/work")]
+            assert work(served)["marks"] == {told.tokens[names[0]]: {"1.1": 1}}
+            assert rate(served, dialogue=told.tokens[names[1]])[0] == 200
+    assert not any("gout" in text or "smith" in text for text in texts)
+    assert [mark.dialogue for mark in read_sheet(book.path)] == [names[0], "gout-of-mr-jones/0", names[1]]
+
+
+def test_the_key_stays_with_the_maker_and_grows(tmp_path):
+    first = kept(tmp_path, ["a/0", "a/1"])
+    more = kept(tmp_path, ["a/1", "b/0"])
+    assert more["a/1"] == first["a/1"]
+    assert len({*first.values(), *more.values()}) == 3
+    assert all(re.fullmatch("[0-9a-f]{8}", token) for token in more.values())
+    path = tmp_path / "key.json"
+    assert json.loads(path.read_text()) == {token: name for name, token in {**first, **more}.items()}
+    assert path.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"t": 1}', '{"t": "a/0", "u": "a/0"}'])
+def test_a_key_that_is_none_is_told(tmp_path, content):
+    (tmp_path / "key.json").write_text(content)
+    with pytest.raises(UserError, match=r"key\.json"):
+        kept(tmp_path, ["a/0"])
+
+
+def test_pages_that_open_at_once_agree_on_the_key(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda n: kept(tmp_path, [f"d{i}" for i in range(n + 1)]), range(16)))
+    whole = kept(tmp_path, [f"d{i}" for i in range(16)])
+    assert all(tokens.items() <= whole.items() for tokens in found)
 
 
 def test_each_rater_has_an_order_of_its_own_that_stays():
@@ -95,7 +137,7 @@ def test_a_click_is_on_disk_when_it_is_acknowledged_and_the_last_one_stands(page
     assert rate(page, item="1.3")[0] == rate(page, item="1.3", score=None)[0] == 200
     lines = [json.loads(line) for line in page.book.path.read_text().splitlines()]
     assert [line["score"] for line in lines] == [1, 0, None, 1, None]
-    assert work(page)["marks"] == {"d0": {"1.1": 0, "1.2": "NA"}}
+    assert work(page)["marks"] == {"t0": {"1.1": 0, "1.2": "NA"}}
     found = {m.item: (m.score, m.na) for m in read_sheet(page.book.path)}
     assert found == {"1.1": (0.0, False), "1.2": (None, True), "1.3": (None, False)}
 
@@ -103,7 +145,8 @@ def test_a_click_is_on_disk_when_it_is_acknowledged_and_the_last_one_stands(page
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"dialogue": "d99"}, "no dialogue 'd99'"),
+        ({"dialogue": "t99"}, "no dialogue 't99'"),
+        ({"dialogue": "d0"}, "no dialogue 'd0'"),
         ({"dialogue": ["d0"]}, "no dialogue"),
         ({"item": "9.9"}, "no item '9.9'"),
         ({"item": {}}, "no item"),
@@ -163,7 +206,7 @@ def test_nothing_else_is_there(page, path):
 def test_many_clicks_at_once_are_all_kept_as_whole_lines(page):
     wanted = [(d, item.id) for d in TALKS for item in RUBRIC.items]
     with ThreadPoolExecutor(8) as pool:
-        done = list(pool.map(lambda two: rate(page, dialogue=two[0], item=two[1], score=0), wanted))
+        done = list(pool.map(lambda two: rate(page, dialogue=TOKENS[two[0]], item=two[1], score=0), wanted))
     assert {status for status, _ in done} == {200}
     assert {(m.dialogue, m.item) for m in read_sheet(page.book.path)} == set(wanted)
 
@@ -200,7 +243,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_line(page, monkeypatch):
     status, answer = rate(page, score=0)
     assert (status, answer["error"]) == (507, "not saved: No space left")
     assert page.book.path.read_bytes() == before
-    assert work(page)["marks"] == {"d0": {"1.1": 1}}
+    assert work(page)["marks"] == {"t0": {"1.1": 1}}
 
 
 @pytest.mark.parametrize("name", ["", "../A", "a/b", ".hidden", "A\n", "x" * 41, "A."])

@@ -54,7 +54,7 @@ class Broken:
 
 
 ENTRIES = """[medeval.tasks]
-mini-cex = medeval.tasks.mini_cex.task:MiniCex
+mini-cex = medeval.tasks.mini_cex:MiniCex
 [medeval.datasets]
 patient-cases = medeval.dialogue.dataset:PatientCases
 [medeval.metrics]

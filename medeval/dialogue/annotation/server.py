@@ -113,7 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             return "text/html; charset=utf-8", self.owner.page
         if path == "/api/work":
             self._known()
-            plain = {**self.owner.work.to_plain(), "marks": self.owner.book.to_plain()}
+            work = self.owner.work
+            plain = {**work.to_plain(), "marks": work.blinded(self.owner.book.to_plain())}
             return "application/json", json.dumps(plain, ensure_ascii=False).encode()
         raise _Refused(404, f"nothing at {path}")
 
@@ -122,11 +123,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/api/rate":
             raise _Refused(404, f"nothing at {self.path}")
         given = self._body()
-        rating = [given.get(name) for name in ("dialogue", "item", "score", "na")]
-        if told := self.owner.work.refusal(*rating):
+        token, *rating = (given.get(name) for name in ("dialogue", "item", "score", "na"))
+        if told := self.owner.work.refusal(token, *rating):
             raise _Refused(422, told)
         try:
-            self.owner.book.write(*rating)  # type: ignore[arg-type]
+            self.owner.book.write(self.owner.work.dialogue(token), *rating)  # type: ignore[arg-type]
         except OSError as error:
             raise _Refused(507, f"not saved: {error.strerror or error}") from error
         return "application/json", b'{"saved": true}'

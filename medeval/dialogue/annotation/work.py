@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from medeval.dialogue.annotation.key import drawn
 from medeval.dialogue.fencing import shown
 from medeval.dialogue.files import DialogueFileError
 from medeval.dialogue.rubric import SCALES, CriteriaRubric, Item, ItemRubric, Scale, SignedCriterion
@@ -29,16 +31,19 @@ def rater_name(given: str) -> str:
 class Work:
     """All that one rater is asked.
 
-    dialogues: id -> turns. truth: id -> lines about the case that are shown with the items that need them.
+    dialogues: id -> turns. truth: id -> lines about the case that are shown with the items that need them. tokens: id ->
+    what the page calls the dialogue; drawn anew where none are given.
     """
 
     rater: str
     rubric: ItemRubric | CriteriaRubric
     dialogues: Mapping[str, Sequence[Turn]]
     truth: Mapping[str, str] = field(default_factory=dict)
+    tokens: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rater_name(self.rater)
+        object.__setattr__(self, "tokens", drawn(self.dialogues, self.tokens))
         if not self.dialogues:
             raise DialogueFileError("there are no dialogues to rate")
         if isinstance(self.rubric, CriteriaRubric) and self.rubric.from_case:
@@ -63,10 +68,22 @@ class Work:
         part = {part.id: part for part in self.parts}[item]
         return part.scale if isinstance(part, Item) else SCALES["binary"]
 
-    def refusal(self, dialogue: Any, item: Any, score: Any, na: Any) -> str:
+    def dialogue(self, token: Any) -> str | None:
+        """The id of the dialogue that the page calls so, None for anything else."""
+        return self._ids.get(token) if isinstance(token, str) else None
+
+    @cached_property
+    def _ids(self) -> dict[str, str]:
+        return {self.tokens[name]: name for name in self.dialogues}
+
+    def blinded(self, marks: Mapping[str, Any]) -> dict[str, Any]:
+        """What is known of dialogues by id, by token; what is none of these dialogues stays behind."""
+        return {self.tokens[name]: found for name, found in marks.items() if name in self.dialogues}
+
+    def refusal(self, token: Any, item: Any, score: Any, na: Any) -> str:
         """Why this is no rating; "" when it is one. A score of None that is not NA takes a rating back."""
-        if not isinstance(dialogue, str) or dialogue not in self.dialogues:
-            return f"no dialogue {dialogue!r}"
+        if self.dialogue(token) is None:
+            return f"no dialogue {token!r}"
         if not isinstance(item, str) or item not in {part.id for part in self.parts}:
             return f"no item {item!r}"
         scale = self.scale(item)
@@ -88,7 +105,7 @@ class Work:
             "items": [self._told(part) for part in self.parts],
             "dialogues": [
                 {
-                    "id": name,
+                    "id": self.tokens[name],
                     "truth": self.truth.get(name, ""),
                     "turns": [[t.number, t.speaker, shown(t.text)] for t in self.dialogues[name]],
                 }
