@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,31 +10,33 @@ from numpy.typing import NDArray
 
 from medeval.datasets.base import Dataset
 from medeval.types import Case, DataError
+from medeval_adapters.lazy_examples import LazyExamples
 from medeval_adapters.sam_med3d_volume import Begin, Volume, open_volume
 
 if TYPE_CHECKING:
     from medeval_models.sam_med3d.training import Example
 
+VOLUMES = 2
+"""Targets that are cut ahead: a whole volume is read for each."""
 _CT_RANGE = (-1000.0, 1000.0)
 _log = logging.getLogger(__name__)
 
 
-@dataclass(eq=False)
-class Targets(Sequence["Example"]):
+class Targets(LazyExamples["Example"]):
     """(case, structure, first voxel of its patch) of every target; an item is read from the dataset unless it is kept.
 
     memory: bytes of patches that are kept. dropped: structures that were too small or could not be normalised.
     """
 
-    dataset: Dataset
-    size: int
-    channel: int | None = None
-    min_voxels: int = 1000
-    as_released: bool = False
-    memory: int = 2**32
-    dropped: int = 0
-    _where: list[tuple[str, str, Begin]] = field(default_factory=list)
-    _kept: OrderedDict[int, Example] = field(default_factory=OrderedDict)
+    def __init__(
+        self, dataset: Dataset, size: int, channel: int | None = None, min_voxels: int = 1000, as_released: bool = False,
+        memory: int = 2**32,
+    ) -> None:  # fmt: skip
+        super().__init__(self._read, _bytes, memory, ahead=VOLUMES)
+        self.dataset, self.size, self.channel = dataset, size, channel
+        self.min_voxels, self.as_released = min_voxels, as_released
+        self.dropped = 0
+        self._where: list[tuple[str, str, Begin]] = []
 
     @classmethod
     def of(cls, dataset: Dataset, size: int, **options: Any) -> Targets:
@@ -53,25 +52,16 @@ class Targets(Sequence["Example"]):
                     made.dropped += 1
                     continue
                 made._where.append((case_id, name, begin))
-                made._keep(len(made._where) - 1, example)
+                made.append(example)
         return made
 
-    def __len__(self) -> int:
-        return len(self._where)
-
-    def __getitem__(self, number: int) -> Example:  # type: ignore[override]  # no slices
-        if (kept := self._kept.get(number)) is not None:
-            return kept
+    def _read(self, number: int) -> Example:
         case_id, name, begin = self._where[number]
         case = self.dataset.read(case_id)
         example = self._cut(self._open(case), case, name, begin)
         if example is None:
             raise DataError(f"case {case_id!r}: {name} is no longer what it was when the training began")
-        self._keep(number, example)
         return example
-
-    def __iter__(self) -> Iterator[Example]:
-        return (self[number] for number in range(len(self)))
 
     def _open(self, case: Case) -> Volume:
         try:
@@ -99,11 +89,9 @@ class Targets(Sequence["Example"]):
             image = _as_released(volume, begin, str(case.metadata.get("modality", "")))
         return Example(torch.from_numpy(image), torch.from_numpy(target))
 
-    def _keep(self, number: int, example: Example) -> None:
-        self._kept[number] = example
-        one = example.image.nbytes + example.target.nbytes
-        while len(self._kept) * one > self.memory:
-            self._kept.popitem(last=False)
+
+def _bytes(example: Example) -> int:
+    return example.image.nbytes + example.target.nbytes
 
 
 def _around(volume: Volume, mask: NDArray[np.bool_]) -> Begin:

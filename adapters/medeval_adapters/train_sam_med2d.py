@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
-from medeval.datasets.base import Dataset
 from medeval.types import PluginError
-from medeval_adapters.rgb import to_picture
-from medeval_adapters.sam_frames import Frame
+from medeval_adapters.sam_med2d_examples import SquareCases, squares
 from medeval_adapters.training_recipe import Told, TrainingRecipe
 
 
@@ -40,6 +37,11 @@ class TrainSAMMed2D(TrainingRecipe):
         (), description="Shares of the training after which the rate is halved."
     )
     min_pixels: int = Field(1, ge=1, description="Leave out masks that are smaller in the network's frame.")
+    memory: float = Field(
+        1.0, ge=0, description="GiB of prepared images that are kept instead of being read again."
+    )
+
+    beside: ClassVar[frozenset[str]] = TrainingRecipe.beside | {"memory"}
 
     def build_recipe(self, network: Any, device: Any, base: Path | None, tell: Told) -> Any:
         """See ``TrainingRecipe``."""
@@ -80,40 +82,11 @@ class TrainSAMMed2D(TrainingRecipe):
         adapted.load_state_dict({**state, **fresh})
         return adapted
 
-    def _examples(self, network: Any, base: Path | None, tell: Told) -> list[Any]:
-        dataset = self.open_dataset(base)
-        examples, masks, dropped = [], 0, 0
-        for case_id in dataset.index.ids:
-            example, few = self._example(network, dataset, case_id)
-            dropped += few
-            if example is not None:
-                examples.append(example)
-                masks += len(example.masks)
-        self.need_some(examples, f"no mask of at least {self.min_pixels} pixels")
+    def _examples(self, network: Any, base: Path | None, tell: Told) -> Any:
+        cases = SquareCases.of(self.open_dataset(base), network, self.min_pixels)
+        found = squares(cases, int(self.memory * 2**30))
+        self.need_some(found.examples, f"no mask of at least {self.min_pixels} pixels")
         tell(
-            f"{len(examples)} images, {masks} masks; {dropped} masks below {self.min_pixels} pixels left out"
+            f"{len(found.examples)} images, {found.masks} masks; {found.dropped} masks below {self.min_pixels} pixels left out"
         )
-        return examples
-
-    def _example(self, network: Any, dataset: Dataset, case_id: str) -> tuple[Any, int]:
-        import torch
-
-        from medeval_models.sam_med2d.training import Example, normalised
-
-        case = dataset.read(case_id)
-        rgb = to_picture(case.inputs["image"])
-        frame = Frame.fit(rgb.shape[:2], network.image_size, "loader")
-        image = frame.place(
-            normalised(network, frame.resize(rgb)[..., ::-1])
-        )  # BGR, as the released weights expect
-        structures = case.reference["structures"]
-        framed = [
-            frame.place(torch.from_numpy(_resized(frame, structures.mask(n)))) for n in structures.present()
-        ]
-        kept = [mask for mask in framed if int(mask.sum()) >= self.min_pixels]
-        return (Example(image, torch.stack(kept)) if kept else None), len(framed) - len(kept)
-
-
-def _resized(frame: Frame, mask: np.ndarray) -> np.ndarray:
-    """A mask as the frame's inner part, nearest pixel."""
-    return np.ascontiguousarray(frame.resize(mask[..., None])[..., 0])
+        return found.examples

@@ -12,9 +12,9 @@ class TrainMine(TrainingRecipe):
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,6 +37,9 @@ class TrainingRecipe(BaseModel, ABC):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    beside: ClassVar[frozenset[str]] = frozenset({"device"})
+    """Options that change how fast it goes and nothing that comes out: a kept state may have been made under others."""
 
     dataset: dict[str, Any] = Field(description="A suite's dataset entry: {format: sa-med2d, root: ...}.")
     epochs: int = Field(10, ge=1, description="Passes over the dataset.")
@@ -95,9 +98,9 @@ class TrainingRecipe(BaseModel, ABC):
             raise PluginError("dataset: give `format:` and its options, as in a suite")
         return build(resolve("medeval.datasets", name, base), options, base)
 
-    def need_some(self, examples: list[Any], wanted: str) -> None:
+    def need_some(self, examples: Sequence[Any], wanted: str) -> None:
         """Raise ``DataError`` when there is nothing to train on."""
-        if not examples:
+        if not len(examples):
             raise DataError(f"dataset {self.dataset['format']}: {wanted} to train on")
 
     def _contents(self, base: Path | None) -> str:
@@ -106,8 +109,8 @@ class TrainingRecipe(BaseModel, ABC):
         return digest(*(part for info in dataset.index for part in (info.id, dataset.fingerprint(info.id))))
 
     def _identity(self, begun_from: str, contents: str) -> str:
-        """What a kept state must agree with: options but the device, the data, the weights that training began from."""
-        options = self.model_dump(mode="json", exclude={"device"})
+        """What a kept state must agree with: options but those ``beside``, the data, the weights that training began from."""
+        options = self.model_dump(mode="json", exclude=set(self.beside))
         return json.dumps({**options, "begun from": begun_from, "dataset holds": contents}, sort_keys=True)
 
 

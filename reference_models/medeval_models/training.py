@@ -40,7 +40,7 @@ from medeval_models.training_state import (
 
 __all__ = [
     "Checkpoint", "FileCheckpoint", "Outcome", "Progress", "Recipe", "Trainer", "TrainingError", "ema_update",
-    "seed_of", "seeded",
+    "seed_of", "seeded", "shuffled",
 ]  # fmt: skip
 
 
@@ -276,6 +276,20 @@ def ema_update(average: nn.Module, network: nn.Module, decay: float) -> None:
         mean.mul_(decay).add_(new.detach(), alpha=1 - decay)
     for mean, new in zip(average.buffers(), network.buffers(), strict=True):
         mean.copy_(new)
+
+
+def shuffled(examples: Sequence[Any], seed: int, epoch: int) -> list[int]:
+    """The numbers of all examples in an order that depends on (seed, epoch) alone.
+
+    Examples that have ``expect(numbers)`` are told it, so that they can be read before they are asked for.
+    """
+    order: list[int] = (
+        np.random.default_rng(seed_of(seed, "order", epoch)).permutation(len(examples)).tolist()
+    )
+    expect = getattr(examples, "expect", None)
+    if expect is not None:
+        expect(order)
+    return order
 
 
 def seed_of(*parts: Any) -> int:

@@ -1,5 +1,6 @@
 """``medeval train sam-med2d``: weights that the adapter loads, the same after a kill, and what is said of bad input."""
 
+import copy
 import json
 import os
 import signal
@@ -19,9 +20,12 @@ from small_world import picture  # noqa: E402
 from medeval import api  # noqa: E402
 from medeval.types import DataError, Grid, Image, PluginError, Prompt, SuiteError  # noqa: E402
 from medeval_adapters.sam_med2d import SAMMed2D  # noqa: E402
+from medeval_adapters.sam_med2d_examples import SquareCases, squares  # noqa: E402
+from medeval_adapters.train_sam_med2d import TrainSAMMed2D  # noqa: E402
 from medeval_adapters.training_recipe import TrainingRecipe  # noqa: E402
 from medeval_models.sam_med2d import build  # noqa: E402
-from medeval_models.training import FileCheckpoint  # noqa: E402
+from medeval_models.sam_med2d.training import InteractiveRecipe  # noqa: E402
+from medeval_models.training import FileCheckpoint, Trainer  # noqa: E402
 
 SIZES = {
     "image_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "global_attn_indexes": [1],
@@ -92,6 +96,38 @@ def test_a_stopped_training_goes_on_and_ends_in_the_same_bytes(small, config, mo
         train(path, small.folder / "out")
     assert train(path, small.folder / "out").read_bytes() == whole
     assert len(written) == 3  # the epochs that were done are not done again
+
+
+def test_images_that_are_read_again_give_the_same_bytes(small, config):
+    kept = train(config(min_pixels=60), small.folder / "kept").read_bytes()
+    assert train(config(min_pixels=60, memory=0.0), small.folder / "again").read_bytes() == kept
+
+
+def test_lazy_examples_are_those_of_a_list(small, config):
+    recipe = TrainSAMMed2D(dataset=small.pictures(), min_pixels=60)
+    network = build(**SIZES)
+    lazy = squares(SquareCases.of(recipe.open_dataset(small.folder), network, 60), memory=0)
+    assert (len(lazy.examples), lazy.masks, lazy.dropped) == (3, 3, 6)  # the bars of the even cases
+    states = []
+    for examples in (lazy.examples, list(lazy.examples)):
+        trained = InteractiveRecipe(copy.deepcopy(network), examples, batch_size=2, masks=2, clicks=1)
+        Trainer(trained, epochs=2).run()
+        states.append(trained.network.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_state_may_be_gone_on_with_under_another_memory(small, config):
+    first = train(config(), small.folder / "out").read_bytes()
+    assert train(config(memory=0.0), small.folder / "out").read_bytes() == first
+
+
+def test_a_mask_that_vanished_is_told_with_its_case(small, config):
+    recipe = TrainSAMMed2D(dataset=small.pictures(), min_pixels=60)
+    cases = SquareCases.of(recipe.open_dataset(small.folder), build(**SIZES), 60)
+    lazy = squares(cases, memory=0)
+    cases.min_pixels = 5000
+    with pytest.raises(DataError, match="case 'p0-c00': its masks are no longer what they were"):
+        lazy.examples[0]
 
 
 @pytest.mark.slow

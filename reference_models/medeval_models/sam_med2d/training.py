@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from medeval_models.sam_med2d.losses import total_loss
 from medeval_models.sam_med2d.sam import Decoded, Sam
-from medeval_models.training import Recipe, seed_of
+from medeval_models.training import Recipe, shuffled
 
 Trainable = Literal["adapter", "decoder", "all"]
 POINTS = (1, 3, 5, 9)
@@ -44,7 +44,7 @@ class Example:
 class InteractiveRecipe(Recipe):
     """Trains ``network`` on ``examples``.
 
-    batch_size: images a batch. masks: masks an image, drawn with replacement. clicks: correction steps a batch.
+    examples: read when their batch comes, so a lazy sequence serves (see ``shuffled``). batch_size: images a batch. masks: masks an image, drawn with replacement. clicks: correction steps a batch.
     trainable: ``adapter`` (adapter layers, prompt encoder, decoder), ``decoder`` (FT-SAM) or ``all``.
     seed: of the order of images. milestones: shares of the training after which the learning rate is halved.
     Raises ``ValueError`` for no examples, an example without masks, or adapters asked of a network that has none.
@@ -55,7 +55,7 @@ class InteractiveRecipe(Recipe):
         learning_rate: float = 1e-4, trainable: Trainable = "adapter", as_released: bool = False, seed: int = 0,
         milestones: Sequence[float] = (), device: torch.device | None = None,
     ) -> None:  # fmt: skip
-        if not examples or any(not len(example.masks) for example in examples):
+        if not len(examples) or (isinstance(examples, list) and any(not len(e.masks) for e in examples)):
             raise ValueError("training needs examples, each with at least one mask")
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device)
@@ -67,8 +67,8 @@ class InteractiveRecipe(Recipe):
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Numbers of examples, shuffled by (seed, epoch); the last batch may be smaller."""
-        order = np.random.default_rng(seed_of(self._seed, "order", epoch)).permutation(len(self._examples))
-        return [order[at : at + self._batch_size].tolist() for at in range(0, len(order), self._batch_size)]
+        order = shuffled(self._examples, self._seed, epoch)
+        return [order[at : at + self._batch_size] for at in range(0, len(order), self._batch_size)]
 
     def factor(self, done: float) -> float:
         """Halved after each milestone."""
@@ -76,8 +76,9 @@ class InteractiveRecipe(Recipe):
 
     def step(self, batch: Sequence[int], update: Callable[[Tensor], bool]) -> dict[str, float]:
         """One batch: the first step and its corrections."""
-        images = torch.stack([self._examples[n].image for n in batch]).to(self.device)
-        drawn = [self._examples[n].masks for n in batch]
+        read = [self._examples[n] for n in batch]
+        images = torch.stack([example.image for example in read]).to(self.device)
+        drawn = [example.masks for example in read]
         targets = torch.cat([m[torch.randint(len(m), (self._masks,))] for m in drawn]).float()[:, None]
         targets = targets.to(self.device)
         with self.autocast():
@@ -204,9 +205,3 @@ def boxes(targets: Tensor) -> Tensor:
         rows, columns = np.flatnonzero(largest.any(1)), np.flatnonzero(largest.any(0))
         found.append([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
     return torch.tensor(np.array(found), dtype=torch.float32, device=targets.device)
-
-
-def normalised(network: Sam, rgb: Any) -> Tensor:
-    """(rows, columns, 3) in 0..255 -> (3, rows, columns), as the encoder takes it."""
-    pixels = torch.from_numpy(np.moveaxis(np.asarray(rgb, dtype=np.float32), -1, 0).copy())
-    return network.normalise(pixels)

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from medeval_models.sam_med3d.clicks import Rule, candidates
 from medeval_models.sam_med3d.losses import dice_ce_loss
-from medeval_models.training import Recipe, seed_of
+from medeval_models.training import Recipe, shuffled
 
 Feed = Literal["newest", "all"]
 _MODES = {2: "bilinear", 3: "trilinear"}
@@ -42,7 +42,7 @@ class Example:
 class ClickRecipe(Recipe):
     """Trains ``network`` on ``examples``; the defaults are those of the official script.
 
-    examples: read when their batch comes, so a lazy sequence serves. batch_size: examples a batch. accumulate: batches a
+    examples: read when their batch comes, so a lazy sequence serves (see ``shuffled``). batch_size: examples a batch. accumulate: batches a
     step of the optimiser, whose gradients are averaged. clicks: steps a batch. rule: of the clicks, see ``candidates``.
     feed: the clicks shown. refine: two of the steps without a click. decoder_rate: learning rate of prompt encoder and
     decoder as a part of the encoder's. milestones: shares of a cycle after which the rate is a tenth. cycles: how often
@@ -86,9 +86,9 @@ class ClickRecipe(Recipe):
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Numbers of the examples of each step, shuffled by (seed, epoch); the last step may have fewer."""
-        order = np.random.default_rng(seed_of(self._seed, "order", epoch)).permutation(len(self._examples))
+        order = shuffled(self._examples, self._seed, epoch)
         size = self._batch_size * self._accumulate
-        return [order[at : at + size].tolist() for at in range(0, len(order), size)]
+        return [order[at : at + size] for at in range(0, len(order), size)]
 
     def factor(self, done: float) -> float:
         """A tenth after each milestone of the cycle."""
