@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from medeval.datasets.fingerprints import file_digest
 from medeval.datasets.grids import OnGridMismatch
 from medeval.datasets.images import as_binary, join_notes, read_mask_like
 from medeval.datasets.labels import Labelling, parse_labels
@@ -14,6 +15,7 @@ from medeval.datasets.paths import IMAGES, existing_folder, inside, stem_of, suf
 from medeval.types import (
     Capabilities,
     Case,
+    CaseInfo,
     DataError,
     Failure,
     Grid,
@@ -37,6 +39,7 @@ class Predictions:
     """
 
     source: ClassVar[bool] = True
+    by_case: ClassVar[tuple[str, ...]] = ("root",)
     takes: ClassVar[Capabilities] = Capabilities(prompts=frozenset())
     baseline: ClassVar[bool] = False
     description: ClassVar[str] = "a folder of NIfTI or PNG predictions, matched by case id"
@@ -73,6 +76,19 @@ class Predictions:
             str(path.relative_to(self.root)) for path, case_id in found.items() if case_id not in set(wanted)
         ]
         return [case_id for case_id in wanted if case_id not in held], extra
+
+    def answer_identity(self, case: CaseInfo) -> list[Any] | None:
+        """Names and digests of the files that the case is answered from, None where there are none.
+
+        With one file a structure and no word of which structures a case has, all files of the folder.
+        """
+        names = case.structures if "{structure}" in self.pattern else ("",)
+        try:
+            found = [path for name in names if (path := self._file(case.id, name)) is not None]
+        except DataError as error:  # the id leads out of the folder: ``output`` says so
+            return [str(error)]
+        files = found if names else sorted(path for path in self.root.rglob("*") if _is_image(path))
+        return [[p.relative_to(self.root).as_posix(), file_digest(p)] for p in files] or None
 
     def output(self, case: Case, key: Key) -> Segmentation | Structures | Output | Failure:
         """The mask of ``key.structure``, or all structures for ``*``; an ``Output`` when reading changed something.
@@ -147,9 +163,8 @@ class Predictions:
         own = Path(self._name(case_id, structure))
         stem = str(own.with_name(stem_of(own))) if suffix_of(own) in IMAGES else str(own)
         for name in [str(own), *(stem + suffix for suffix in IMAGES)]:
-            path = inside(self.root, name, self.root)
-            if path.is_file() and suffix_of(path) in IMAGES:
-                return path
+            if (self.root / name).is_file() and suffix_of(Path(name)) in IMAGES:
+                return inside(self.root, name, self.root)  # resolves links, so only what is there is asked
         return None
 
     def _name(self, case_id: str, structure: str = "") -> str:

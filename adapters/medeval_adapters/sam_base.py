@@ -18,10 +18,14 @@ from medeval_adapters.sam_prompts import Batch, Feedback, batches
 from medeval_adapters.torch_common import (
     Device,
     Precision,
+    beside,
     import_torch,
     inference,
     pick_device,
     pick_precision,
+    sent,
+    side_stream,
+    used_here,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +52,8 @@ class PromptableSAM:
     device, precision: see ``torch_common``. Autocast covers the image encoder; prompts and masks stay in float32.
     batch_size: most prompts in one call of the decoder.
     compile: run the image encoder through ``torch.compile`` (the first image then takes a minute).
+    encode_ahead: encode the next image while prompts are answered on this one; default: on a GPU, where it has a stream of
+        its own. On a CPU the encoder's threads fill the cores already.
     preparation: how an image becomes the square, see ``sam_frames``.
     channel_order: of the colours that the network sees.
     mask_feedback: what the mask input is made of, the last logits or their sigmoid.
@@ -69,6 +75,7 @@ class PromptableSAM:
     precision: Precision = "auto"
     batch_size: Annotated[int, Field(ge=1)] = 64
     compile: bool = False
+    encode_ahead: bool | None = None
     preparation: Preparation = "longest-side"
     channel_order: Literal["rgb", "bgr"] = "rgb"
     mask_feedback: Feedback = "logits"
@@ -91,18 +98,24 @@ class PromptableSAM:
         ).to(self._device)
         encoder = self.network.image_encoder
         self._encoder = torch.compile(encoder) if self.compile else encoder
+        self._stream = side_stream(self._device)
+        self.encodes_ahead = self._stream is not None if self.encode_ahead is None else self.encode_ahead
 
     def encode(self, image: Image) -> Encoded:
-        """The image's embedding; the one pass through the image encoder. Raises ``DataError``, see ``to_picture``."""
+        """The image's embedding; the one pass through the image encoder. Raises ``DataError``, see ``to_picture``.
+
+        May be called in another thread than ``segment``, and at the same time.
+        """
         torch = import_torch()
         picture = to_picture(image, self.channels, self.window)
         frame = Frame.fit(picture.shape[:2], self.network.image_size, self.preparation)
         # The official script reads BGR and normalises it by RGB constants, so released weights expect that.
         colours = frame.resize(picture)[..., :: -1 if self.channel_order == "bgr" else 1]
-        pixels = torch.from_numpy(np.moveaxis(colours, -1, 0).astype(np.float32)).to(self._device)
-        with inference(self._device, self._dtype):
-            square = frame.place(self.network.normalise(pixels))[None]
-            return Encoded(self._encoder(square).float(), frame)
+        pixels = torch.from_numpy(np.moveaxis(colours, -1, 0).astype(np.float32))
+        with beside(self._stream), inference(self._device, self._dtype):
+            square = frame.place(self.network.normalise(sent(pixels, self._device)))[None]
+            embedding = self._encoder(square).float()
+        return Encoded(embedding, frame)
 
     def segment(self, encoded: Encoded, prompts: Sequence[Prompt]) -> list[Segmentation]:
         """One answer a prompt: mask at original size, predicted IoU, low-resolution logits for the next round.
@@ -118,6 +131,7 @@ class PromptableSAM:
     def _answer(self, encoded: Encoded, batch: Batch) -> list[Segmentation]:
         several = self.multimask == "always" or (self.multimask == "ambiguous" and batch.ambiguous)
         with inference(self._device, None):
+            used_here(encoded.embedding)
             found = self.network.decode(encoded.embedding, batch.points, batch.boxes, batch.masks, several)
             low, scores = found.logits[:, 0].cpu().numpy(), found.iou.tolist()
             masks, probabilities = self._restore(found.logits, encoded.frame)

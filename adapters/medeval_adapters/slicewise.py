@@ -10,10 +10,10 @@ propagate   from there outwards, each next slice asked with the tight box (or th
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -33,8 +33,7 @@ from medeval.types import (
     Segmentation,
 )
 from medeval_adapters.slicewise_planes import Axis, Planes
-
-_KEPT = 64  # encoded slices
+from medeval_adapters.slicewise_stack import Stack
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,27 +44,6 @@ class Answer:
     logits: Any = None
     score: float | None = None
     asked: int | None = None
-
-
-@dataclass(eq=False)
-class Stack:
-    """An encoded volume: its slices, encoded by the 2D model when first asked for."""
-
-    image: Image
-    planes: Planes
-    model: Any
-    _encoded: OrderedDict[int, Any] = field(default_factory=OrderedDict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def encoded(self, index: int) -> Any:
-        """The 2D model's encoding of one slice; the last ones used are kept."""
-        with self._lock:
-            if index not in self._encoded:
-                self._encoded[index] = self.model.encode(self.planes.image(self.image, index))
-            self._encoded.move_to_end(index)
-            while len(self._encoded) > _KEPT:
-                self._encoded.popitem(last=False)
-            return self._encoded[index]
 
 
 class Slicewise:
@@ -102,6 +80,8 @@ class Slicewise:
         taken = inner.prompts | {"boxes"} if "box" in inner.prompts else inner.prompts
         self.takes = Capabilities(taken if boxes else taken - {"box", "boxes"}, frozenset({3}))  # type: ignore[misc]  # narrows the class's
         self.baseline = bool(getattr(self.model, "baseline", False))  # type: ignore[misc]
+        ahead = bool(getattr(self.model, "encodes_ahead", False))
+        self._beside = ThreadPoolExecutor(1, "slices") if ahead else None
         self.axis = axis
         self.prompts = prompts
         self.overlap = overlap
@@ -117,7 +97,7 @@ class Slicewise:
             raise DataError(
                 f"a {image.ndim}D image came to `slicewise`, which takes volumes; give it to its model itself"
             )
-        return Stack(image, Planes.of(image.grid, self.axis), self.model)
+        return Stack(image, Planes.of(image.grid, self.axis), self.model, self._beside)
 
     def segment(self, encoded: Stack, prompts: Sequence[Prompt]) -> list[Segmentation]:
         """One answer a prompt. Raises ``EvaluatorFailure`` for a prompt that says nothing about any slice."""
@@ -219,16 +199,28 @@ def _answer(stack: Stack, wave: Sequence[tuple[Sweep, int, Prompt]]) -> None:
                 f"{prompt.structure}: slice {index} lies outside the volume's {stack.planes.count} slices"
             )
         by_slice.setdefault(index, []).append((sweep, prompt))
-    for index, asked in by_slice.items():
-        answers = stack.model.segment(stack.encoded(index), [prompt for _, prompt in asked])
-        if len(answers) != len(asked):
-            raise ModelFailure(f"the 2D model gave {len(answers)} answers to {len(asked)} prompts")
-        for (sweep, prompt), answer in zip(asked, answers, strict=True):
-            if np.shape(answer.mask) != stack.planes.picture:
-                raise ModelFailure(
-                    f"the 2D model's mask of slice {index} is {np.shape(answer.mask)}, not {stack.planes.picture}"
-                )
-            sweep.answered(index, prompt, answer)
+    found: dict[tuple[int, int], Segmentation] = {}
+    order = list(by_slice)
+    try:
+        for index, following in zip_longest(order, order[1:]):
+            asked = by_slice[index]
+            answers = stack.ask(index, [prompt for _, prompt in asked], following)
+            _check_answers(answers, len(asked), index, stack.planes.picture)
+            found |= {(id(sweep), index): answer for (sweep, _), answer in zip(asked, answers, strict=True)}
+    finally:
+        stack.settle()
+    for sweep, index, prompt in wave:  # in each sweep's own order, whichever slices other prompts touch
+        sweep.answered(index, prompt, found[id(sweep), index])
+
+
+def _check_answers(answers: Sequence[Segmentation], asked: int, index: int, picture: tuple[int, int]) -> None:
+    if len(answers) != asked:
+        raise ModelFailure(f"the 2D model gave {len(answers)} answers to {asked} prompts")
+    for answer in answers:
+        if np.shape(answer.mask) != picture:
+            raise ModelFailure(
+                f"the 2D model's mask of slice {index} is {np.shape(answer.mask)}, not {picture}"
+            )
 
 
 def _from_neighbour(structure: str, mask: NDArray[np.bool_], follow: str) -> Prompt:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
+from medeval.plugins.devices import assigned_device, is_device
 from medeval.types import PluginError
 
 if TYPE_CHECKING:
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def _device_name(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+    if name != "auto" and not is_device(name):
         raise ValueError(f"expected auto, cpu, cuda or cuda:N (N a number from 0), got {name!r}")
     return name
 
 
 Device = Annotated[str, AfterValidator(_device_name)]
-"""``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
+"""``auto`` (the one this process was assigned, else a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 """``auto``: on a GPU bf16 where it has it, else fp16; on a CPU fp32."""
@@ -44,9 +44,11 @@ def pick_device(device: str) -> torch.device:
     torch = import_torch()
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
-        return torch.device("cuda" if count else "cpu")
+        device = assigned_device() or ("cuda" if count else "cpu")
     if device == "cpu":
         return torch.device("cpu")
+    if device == "cuda" and count:
+        return torch.device("cuda")
     index = int(device.partition(":")[2] or 0)
     if index >= count:
         there = f"there are {count}, cuda:0 to cuda:{count - 1}" if count else "PyTorch sees none"
@@ -76,3 +78,39 @@ def inference(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]
     torch = import_torch()
     with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         yield
+
+
+def side_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """A CUDA stream for work beside the device's other work; None on a CPU, which has no streams."""
+    return import_torch().cuda.Stream(device) if device.type == "cuda" else None
+
+
+@contextmanager
+def beside(stream: torch.cuda.Stream | None) -> Iterator[None]:
+    """Work on ``stream``, after all that the caller's own stream was given so far; done when the block ends.
+
+    What other streams are given meanwhile runs at the same time. Tensors that were made here and are used on another stream
+    must be told so (``used_here``) before they are let go.
+    """
+    if stream is None:
+        yield
+        return
+    torch = import_torch()
+    stream.wait_stream(torch.cuda.current_stream(stream.device))
+    with torch.cuda.stream(stream):
+        yield
+        # Blocking: a host that spins while it waits takes a core from whoever works meanwhile.
+        done = torch.cuda.Event(blocking=True)
+        done.record(stream)
+    done.synchronize()
+
+
+def used_here(tensor: torch.Tensor) -> None:
+    """Its memory is not given away before the caller's stream has done with it, whichever stream it was made on."""
+    if tensor.is_cuda:
+        tensor.record_stream(import_torch().cuda.current_stream(tensor.device))
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A CPU tensor on the device; to a GPU by way of pinned memory, so that the host need not wait for the copy."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -51,15 +51,15 @@ def eight_structures(side: int = 256) -> Case:
     return Case("discs", None, {"image": image}, {"structures": MaskStack(masks, (side, side))})
 
 
-def network(folder: Path, sizes: dict[str, Any]) -> SAMMed2D:
-    """A network with random weights, by way of a checkpoint as any other."""
+def network(folder: Path, sizes: dict[str, Any], precision: str = "fp32") -> SAMMed2D:
+    """A network with random weights, by way of a checkpoint as any other; on a GPU where there is one."""
     torch.manual_seed(0)
     model = sam_med2d.build(**sizes)
     for name, parameter in model.named_parameters():
         if "rel_pos" in name or "pos_embed" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     torch.save({"model": model.state_dict()}, folder / "random.pth")
-    return SAMMed2D(checkpoint=folder / "random.pth", device="auto", precision="fp32")
+    return SAMMed2D(checkpoint=folder / "random.pth", device="auto", precision=precision)
 
 
 def ours(task: PromptedSegmentation, model: SAMMed2D, case: Case) -> list[Output]:

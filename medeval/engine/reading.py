@@ -16,10 +16,14 @@ ReadCase = Callable[[str], tuple[Case, Sequence[Key]]]
 
 @dataclass(frozen=True)
 class Job:
-    """One unit to do: predict and score it, or score its kept predictions again."""
+    """One unit to do: predict and score it, or score its kept predictions again.
+
+    alone: a worker died at it, so nothing is begun beside it that the worker could die of instead.
+    """
 
     unit: UnitName
     work: Literal["predict", "score"] = "predict"
+    alone: bool = False
 
 
 class Ahead:
@@ -51,6 +55,15 @@ class Ahead:
             yield job, cases
             for _ in cases:  # whatever the task did, the next job begins at its own cases
                 pass
+
+    def upcoming(self) -> Future | None:
+        """The reading of the case that the model will be asked about next; None where there is none (yet)."""
+        if not self._queue and (self._unread or self._more()):
+            self._fill()
+        if not self._queue:
+            return None
+        job, _, read = self._queue[0]
+        return read if job.work == "predict" and not job.alone else None
 
     def _of(self, job: Job) -> Iterator[tuple[str, Future]]:
         for _ in job.unit.case_ids:

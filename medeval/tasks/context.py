@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from medeval.types import CaseFailure, InfrastructureFailure, ModelFailure, PluginError, RunError, rng
+from medeval.types import Case, CaseFailure, InfrastructureFailure, ModelFailure, PluginError, RunError, rng
 
 T = TypeVar("T")
 
@@ -38,6 +38,36 @@ class Journal(Protocol):
 
     def put(self, name: str, value: Any) -> Any:
         """Keep a value; on return it survives ``kill -9``. Gives it as it will be read back."""
+
+
+class EarlyWork(Protocol):
+    """Work on the case that comes next, begun in another thread while this one is asked; at most one case's is held."""
+
+    def start(self, fn: Callable[[Case], Any]) -> None:
+        """Begin ``fn`` of the next case as soon as that is read; nothing where there is none."""
+
+    def take(self, case: Case) -> tuple[Any, float] | None:
+        """What was begun of this very case and the seconds that it took, once it is there; None where it has to be done
+        now: nothing was begun, it was ``MISSING``, or it failed. What failed is thrown away: done again, it fails as it would have failed.
+        """
+
+    def drop(self) -> bool:
+        """Out of memory: let go of what was begun, and begin nothing more. False where nothing was."""
+
+
+class NoEarlyWork:
+    """Begins nothing: outside of a run, and where no cases are read ahead."""
+
+    def start(self, fn: Callable[[Case], Any]) -> None:
+        """Nothing."""
+
+    def take(self, case: Case) -> tuple[Any, float] | None:
+        """Always None."""
+        return None
+
+    def drop(self) -> bool:
+        """Always False."""
+        return False
 
 
 class NoJournal:
@@ -67,6 +97,7 @@ class Context:
     seed: the cell's seed. arm: the cell's arm. structures: every name that the dataset's labelling knows (may be empty).
     chat: ``chat(block, role)`` is a role's ``medeval.llm.Chat`` through the run's harness; None outside of a run.
     dialogue: ``with dialogue(name):`` charges all chat calls inside to one dialogue's budget and clock (``llm.dialogue``).
+    early: work on the next case beside this one's.
     """
 
     def __init__(
@@ -78,6 +109,7 @@ class Context:
         structures: tuple[str, ...] = (),
         chat: OpenChat | None = None,
         dialogue: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+        early: EarlyWork | None = None,
     ) -> None:
         self.chat = chat
         self.dialogue = dialogue
@@ -87,6 +119,7 @@ class Context:
         self.timings: list[Timing] = []
         self._journal = journal or NoJournal()
         self._datasets = datasets or {}
+        self._early = early or NoEarlyWork()
 
     @property
     def journalled(self) -> bool:
@@ -118,17 +151,48 @@ class Context:
     def call(self, case_id: str, name: str, fn: Callable[..., T], *args: Any) -> T:
         """Ask the model under test: timed, and an exception becomes the model's failure.
 
-        Raises ``ModelFailure``, or ``InfrastructureFailure`` when memory ran out.
+        Raises ``ModelFailure``, or ``InfrastructureFailure`` when memory ran out, also with nothing of the next case in it.
         """
+        try:
+            return self._call(case_id, name, fn, args)
+        except InfrastructureFailure:
+            if not self._early.drop():
+                raise
+        return self._call(case_id, name, fn, args)
+
+    def _call(self, case_id: str, name: str, fn: Callable[..., T], args: tuple[Any, ...]) -> T:
         begin = time.perf_counter()
         try:
             value = fn(*args)
-            _wait_for_device()
+            wait_for_device()
         except STOPS:
             raise
         except (Exception, SystemExit) as error:
             raise blame(error, name) from error
         self.timings.append(Timing(case_id, name, time.perf_counter() - begin))
+        return value
+
+    def begin_next(self, fn: Callable[[Case], Any]) -> None:
+        """Begin ``fn`` of the next case in another thread, as soon as that is read, while this one is asked.
+
+        fn: asks the model something of a case alone, which it allows beside other calls. Where there is no next case, or
+        cases are not read ahead, nothing happens.
+        """
+        self._early.start(fn)
+
+    def begun(self, case: Case, name: str) -> Any:
+        """What ``begin_next`` has made of this very case (waits for it), or ``MISSING``: then it is to be done now.
+
+        Its timings: ``name`` is what the work itself took, most of it beside the case before; ``"NAME waited"`` is how long
+        this case still had to wait for it.
+        """
+        begin = time.perf_counter()
+        found = self._early.take(case)
+        if found is None:
+            return MISSING
+        value, seconds = found
+        self.timings.append(Timing(case.id, name, seconds))
+        self.timings.append(Timing(case.id, f"{name} waited", time.perf_counter() - begin))
         return value
 
     async def acall(self, case_id: str, name: str, fn: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -160,8 +224,11 @@ def blame(error: BaseException, name: str) -> CaseFailure:
     return ModelFailure(f"{name} raised {type(error).__name__}: {error}")
 
 
-def _wait_for_device() -> None:
-    """CUDA works asynchronously: without this the next call would be charged for the last one's time."""
+def wait_for_device() -> None:
+    """CUDA works asynchronously: without this the next call would be charged for the last one's time.
+
+    Only this thread's stream is waited for: what is begun of the next case has one of its own.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
+        torch.cuda.current_stream().synchronize()

@@ -346,3 +346,20 @@ def test_sam_med2d_slice_by_slice(tmp_path):
         encoded, [clicked([9, 11, 13], [9, 12, 13], logits=first.logits, mask=first.mask)]
     )
     assert second.mask.shape == truth.shape
+
+
+def test_a_prompt_that_touches_two_slices_gets_the_same_mask_in_any_batch():
+    """Sweeps from both slices meet: which comes first is a matter of the prompt, not of what else is asked."""
+    from medeval.conformance.scenes import scenes
+
+    adapter = build_plugin(Slicewise, {"model": "region-growing", "prompts": "propagate"})
+    image = scenes(3)[0].image
+    prompts = [
+        Prompt("x", points=np.array([at, np.add(at, 1)]), labels=np.ones(2, np.int64))
+        for at in ([22, 16, 9], [20, 13, 6])
+    ]
+    encoded = adapter.encode(image)
+    (alone,) = adapter.segment(encoded, prompts[1:])
+    for batch in (prompts, prompts[::-1], [*prompts, *prompts]):
+        answer = adapter.segment(encoded, batch)[batch.index(prompts[1])]
+        np.testing.assert_array_equal(answer.mask, alone.mask)

@@ -95,11 +95,6 @@ class _Corrupted:
             return "it answers by case, whatever the image looks like: it has no robustness to measure"
         return super().refusal(model, image_ndim)  # type: ignore[misc]
 
-    def predict(self, model: Any, cases: Iterable[Case], context: Context) -> Iterator[Output | Failure]:
-        """As the task itself, on corrupted images."""
-        seen = (self._case(case, context.arm) for case in cases)
-        yield from super().predict(model, seen, context)  # type: ignore[misc]
-
     def _case(self, case: Case, arm: str) -> Case:
         if arm == CLEAN:
             return case
@@ -124,6 +119,10 @@ class Robustness(_Corrupted, AutomaticSegmentation):
     draw: Draw = 0
     average: Estimand = "records"
 
+    def predict(self, model: Any, cases: Iterable[Case], context: Context) -> Iterator[Output | Failure]:
+        """As the task itself, on corrupted images."""
+        yield from super().predict(model, (self._case(case, context.arm) for case in cases), context)
+
 
 class PromptedRobustness(_Corrupted, PromptedSegmentation):
     """Mask metrics of a promptable model (``encode``, ``segment``) against severity, by prompt; the prompts stay as they were."""
@@ -141,6 +140,10 @@ class PromptedRobustness(_Corrupted, PromptedSegmentation):
         description="Metrics of a whole click session; none by default.",
         json_schema_extra=staged("summarize"),
     )
+
+    def seen(self, case: Case, arm: str) -> Case:
+        """As the task itself, of the corrupted image."""
+        return super().seen(self._case(case, arm), arm)
 
 
 def step_of(arm: str) -> tuple[str, int]:
