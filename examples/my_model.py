@@ -19,7 +19,7 @@ class MyModel:
 
     def alike(self, image, prompt):
         inside = np.full(image.shape, prompt.box is None)
-        if prompt.box is not None:  # half-open, array order
-            inside[tuple(slice(start, stop) for start, stop in prompt.box.T)] = True
+        if prompt.box is not None:  # half-open, array order; it may stick out of the image
+            inside[tuple(slice(max(0, start), max(0, stop)) for start, stop in prompt.box.T)] = True
         on = () if prompt.points is None else image[tuple(prompt.points[prompt.labels == 1].T)]
         return inside & (np.abs(image - np.median(on if len(on) else image[inside])) < self.tolerance)

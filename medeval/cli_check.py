@@ -19,12 +19,19 @@ def check(
         list[str] | None,
         typer.Option("--set", help="An option of the model: checkpoint=sam.pth; repeatable."),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="A suite's entry of a dataset, whose first cases models of studies and output sources are asked "
+            "about: '{format: table, file: studies.csv, inputs: {age: age}}'."
+        ),
+    ] = None,
 ) -> None:
-    """Check whether a model is fit to be evaluated: answers, determinism, batches, hidden state, odd sizes, memory."""
+    """Check whether a model is fit to be evaluated: answers, determinism, batches, hidden state, odd sizes, memory, and more."""
     from medeval.conformance import check_model, findings_table
     from medeval.report import plain_table
 
-    found = check_model(reference, _options(set_ or ()), task=task)
+    found = check_model(reference, _options(set_ or ()), task=task, data=_entry(data))
     typer.echo(plain_table(findings_table(reference, found)))
     failed = sum(finding.verdict == "fail" for finding in found)
     if failed:
@@ -41,7 +48,32 @@ def new(
     from medeval.scaffolds import scaffold
 
     written = scaffold(kind, name, folder)
-    typer.echo(f"{' and '.join(map(str, written))} written. Next: pytest {written[-1]}")
+    typer.echo(
+        f"{' and '.join(map(str, written))} written. Next: pytest {written[-1]}{_next(kind, written[0])}"
+    )
+
+
+def _next(kind: str, file: Path) -> str:
+    """What else there is to do with a file that was written."""
+    if kind != "adapter":
+        return ""
+    cls = "".join(word[:1].upper() + word[1:] for word in file.stem.split("_"))
+    return f"; medeval check {file}:{cls}"
+
+
+def _entry(given: str | None) -> dict[str, object] | None:
+    """A mapping in YAML that names its format."""
+    import yaml
+
+    if given is None:
+        return None
+    try:
+        entry = yaml.safe_load(given)
+    except yaml.YAMLError:
+        entry = None
+    if not isinstance(entry, dict) or not isinstance(entry.get("format"), str):
+        raise typer.BadParameter(f"{given!r}: write {{format: ..., its options}}", param_hint="--data")
+    return entry
 
 
 def _options(given: list[str] | tuple[()]) -> dict[str, object]:

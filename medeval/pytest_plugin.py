@@ -20,7 +20,9 @@ from typing import Any
 import pytest
 
 UPDATE, MARKDOWN = "--medeval-update", "--medeval-markdown"
-_TOLD = pytest.StashKey[list[str]]()
+_TOLD = pytest.StashKey[
+    list[tuple[str, int]]
+]()  # a comparison's Markdown, and how many of its rows are worse
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,11 +42,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the comparisons' Markdown, also when tests failed."""
+    """Write the comparisons' Markdown, also when tests failed; a worker of pytest-xdist hands them to its controller."""
     path = session.config.getoption(MARKDOWN)
-    told: list[str] = session.config.stash[_TOLD]
-    if path and told:
-        Path(path).write_text("\n\n".join(told) + "\n", encoding="utf-8")
+    told = session.config.stash[_TOLD]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["medeval"] = told
+    elif path and told:
+        Path(path).write_text(_markdown(told), encoding="utf-8")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take over what a worker of pytest-xdist compared."""
+    given = getattr(node, "workeroutput", {}).get("medeval", ())
+    node.config.stash[_TOLD] += [(text, worse) for text, worse in given]
+
+
+def _markdown(told: Sequence[tuple[str, int]]) -> str:
+    """All comparisons, the verdict first."""
+    worse = sum(number for _, number in told)
+    verdict = f"{worse} worse than the baseline" if worse else "nothing is worse than the baseline"
+    return "\n\n".join([f"### medeval: {verdict}", *(text for text, _ in told)]) + "\n"
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +116,8 @@ def assert_no_regression(request: pytest.FixtureRequest) -> Callable[..., None]:
                 f"{folder}: no baseline; store one with `pytest {UPDATE}` and commit it", pytrace=False
             )
         found = gate(run, folder, **options)
-        request.config.stash[_TOLD].append(f"#### {request.node.name}\n\n{found.markdown()}")
+        told = f"#### {request.node.name}\n\n{found.markdown()}"
+        request.config.stash[_TOLD].append((told, len(found.regressions)))
         if found.regressions:
             lines = "\n".join(f"  {regression.why}" for regression in found.regressions)
             pytest.fail(f"worse than the baseline {baseline}:\n{lines}", pytrace=False)

@@ -2,61 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medeval.types import Capabilities, Grid, Image, Prompt, rng
 
+Ball = NDArray[np.bool_]
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
     """One image and the structures in it.
 
-    name: how messages call it. truths: bool masks of the image's spatial shape. decoys: for each truth, the equal ball at the
-    position with reversed axes; () where the scene has none.
+    name: how messages call it. truths: bool masks of the image's spatial shape. decoys: for each truth, equal balls by what a
+    model got wrong that looks there. brief: ask for the first structure by one prompt alone.
     """
 
     name: str
     image: Image
-    truths: tuple[NDArray[np.bool_], ...]
-    decoys: tuple[NDArray[np.bool_], ...] = ()
+    truths: tuple[Ball, ...] = ()
+    decoys: tuple[Mapping[str, Ball], ...] = ()
+    brief: bool = False
+
+    @property
+    def ndim(self) -> int:
+        """2 or 3."""
+        return self.image.ndim
 
     def copy(self) -> Scene:
         """The same scene with an image of its own, which a model may spoil."""
-        return Scene(self.name, Image(self.image.array.copy(), self.image.grid), self.truths, self.decoys)
+        return self.with_array(self.image.array.copy())
 
-    def first(self) -> Scene:
-        """The same image with its first structure alone."""
-        return Scene(self.name, self.image, self.truths[:1], self.decoys[:1])
+    def with_array(self, array: NDArray) -> Scene:
+        """The same scene with another image on the same grid."""
+        return replace(self, image=Image(array, self.image.grid))
 
     def prompts(self, takes: Capabilities) -> list[Prompt]:
-        """One prompt of each kind that the model takes, for each structure: box, a click, box and clicks, mask."""
-        made: list[Prompt] = []
-        for number, truth in enumerate(self.truths):
-            made += [_prompt(f"ball {number}", truth, kinds) for kinds in _asked(takes)]
-        return made
+        """One prompt of each kind that the model takes, for each structure: box, clicks, mask, box and clicks."""
+        if self.brief:
+            return [_prompt("ball 0", self.truths[0], _asked(takes)[-1])]
+        return [
+            _prompt(f"ball {number}", truth, kinds)
+            for number, truth in enumerate(self.truths)
+            for kinds in _asked(takes)
+        ]
+
+
+REVERSED = "their axes were reversed"
+MILLIMETRES = "they were multiplied by the spacing"
+PER_MILLIMETRE = "they were divided by the spacing"
+SWAPPED = "the spacing's axes were reversed"
 
 
 def scenes(ndim: int) -> list[Scene]:
     """The first has decoys; the others have odd, narrow and coloured images. ndim: 2 or 3."""
-    centres: list[tuple[int, ...]]
     if ndim == 3:
-        centres = [(9, 16, 22), (6, 13, 20)]
         return [
-            _scene("24 x 32 x 40", (24, 32, 40), centres, 3.0, decoys=True),
+            _scene("24 x 32 x 40", (24, 32, 40), [(9, 16, 22), (6, 13, 20)], 3.0, decoys=True),
             _scene("odd sides, 19 x 25 x 31", (19, 25, 31), [(9, 12, 15)], 4.0),
             _scene("thick slices, 33 x 35 x 7", (33, 35, 7), [(16, 17, 3)], 3.0, spacing=(1.0, 1.0, 5.0)),
         ]
-    centres = [(14, 30), (8, 42), (26, 12)]
     return [
-        _scene("48 x 80", (48, 80), centres, 4.5, decoys=True),
+        _scene("48 x 80", (48, 80), [(14, 30), (8, 42), (26, 12)], 4.5, decoys=True),
         _scene("odd sides, 37 x 53", (37, 53), [(18, 26)], 6.0),
         _scene("narrow, 16 x 131", (16, 131), [(8, 65)], 4.0),
         _scene("three channels of 8 bits", (40, 56), [(20, 28)], 6.0, channels=3),
     ]
+
+
+def spaced(ndim: int) -> Scene:
+    """One ball in an image of unequal spacing, with equal ones where a mistake in the use of the spacing looks."""
+    shape, spacing, radius = (
+        ((48, 80), (1.0, 2.0), 4.5) if ndim == 2 else ((24, 32, 40), (1.0, 1.0, 2.0), 3.0)
+    )
+    at = np.array((24, 30) if ndim == 2 else (16, 16, 16))
+    edges = np.array(spacing)
+    places = {MILLIMETRES: at * edges, PER_MILLIMETRE: at / edges, SWAPPED: at * edges / edges[::-1]}
+    truth = _ball(shape, tuple(at), radius)
+    decoys = {wrong: _ball(shape, tuple(place), radius) for wrong, place in places.items()}
+    name = f"voxels of {' x '.join(f'{edge:g}' for edge in spacing)} mm"
+    bright = np.logical_or.reduce([truth, *decoys.values()])
+    return Scene(name, Image(_drawn(name, bright), Grid(shape, spacing)), (truth,), (decoys,))
+
+
+def cornered(ndim: int) -> Scene:
+    """Two balls that the image's border cuts: at its first corner and at its last."""
+    shape = (48, 80) if ndim == 2 else (24, 32, 40)
+    first = (3,) * ndim
+    last = tuple(side - 4 for side in shape)
+    return _scene("balls at the border", shape, [first, last], 5.0)
+
+
+def cubed(ndim: int) -> tuple[Scene, Scene]:
+    """The same square or cube twice, without and with a ball whose mirrored and swapped places all differ.
+
+    A ball in the middle is in both: what is scaled by the image's range stays the same.
+    """
+    side, at, radius = (56, (14, 33), 5.0) if ndim == 2 else (32, (7, 12, 22), 4.0)
+    shape, name = (side,) * ndim, "a square" if ndim == 2 else "a cube"
+    ball, middle = _ball(shape, at, radius), _ball(shape, [(side - 1) / 2] * ndim, radius)
+    grid = Grid(shape, (1.0,) * ndim)
+    without, with_ball = (
+        Scene(name, Image(_drawn(name, bright), grid), (ball,)) for bright in (middle, middle | ball)
+    )
+    return without, with_ball
 
 
 def another(scene: Scene, number: int) -> Scene:
@@ -64,8 +117,8 @@ def another(scene: Scene, number: int) -> Scene:
     array = scene.image.array
     noise = rng("conformance", scene.name, number).normal(0, 0.3, array.shape)
     other = np.clip(array[..., ::-1] + noise * (array.max() - array.min()), array.min(), array.max())
-    return Scene(
-        f"{scene.name}, image {number}", Image(other.astype(array.dtype), scene.image.grid), scene.truths
+    return replace(
+        scene.with_array(other.astype(array.dtype)), name=f"{scene.name}, image {number}", decoys=()
     )
 
 
@@ -74,16 +127,22 @@ def _scene(
     channels: int = 1, spacing: tuple[float, ...] | None = None,
 ) -> Scene:  # fmt: skip
     truths = tuple(_ball(shape, centre, radius) for centre in centres)
-    others = tuple(_ball(shape, centre[::-1], radius) for centre in centres) if decoys else ()
-    bright = np.logical_or.reduce([*truths, *others])
-    array = rng("conformance", name).normal(0.0, 0.04, (channels, *shape)) + bright
-    stored = np.clip(array * 160 + 40, 0, 255).astype(np.uint8) if channels == 3 else array.astype(np.float32)
+    others = tuple({REVERSED: _ball(shape, centre[::-1], radius)} for centre in centres) if decoys else ()
+    bright = np.logical_or.reduce([*truths, *(ball for by in others for ball in by.values())])
+    array = _drawn(name, bright, channels)
+    stored = np.clip(array * 160 + 40, 0, 255).astype(np.uint8) if channels == 3 else array
     return Scene(name, Image(stored, Grid(shape, spacing or (1.0,) * len(shape))), truths, others)
 
 
-def _ball(shape: tuple[int, ...], centre: tuple[int, ...], radius: float) -> NDArray[np.bool_]:
+def _drawn(name: str, bright: Ball, channels: int = 1) -> NDArray[np.float32]:
+    """(channels, *shape): 1 where it is bright, and a little noise."""
+    noise = rng("conformance", name).normal(0.0, 0.04, (channels, *bright.shape))
+    return (noise + bright).astype(np.float32)
+
+
+def _ball(shape: tuple[int, ...], centre: Sequence[Any], radius: float) -> Ball:
     squares = [(axis - at) ** 2 for axis, at in zip(np.indices(shape), centre, strict=True)]
-    return np.sum(squares, axis=0) <= radius**2
+    return np.asarray(np.sum(squares, axis=0) <= radius**2)
 
 
 def _asked(takes: Capabilities) -> list[frozenset[str]]:
@@ -92,7 +151,7 @@ def _asked(takes: Capabilities) -> list[frozenset[str]]:
     return [frozenset({kind}) for kind in sorted(known)] + both or [frozenset({"box"})]
 
 
-def _prompt(name: str, truth: NDArray[np.bool_], kinds: frozenset[str]) -> Prompt:
+def _prompt(name: str, truth: Ball, kinds: frozenset[str]) -> Prompt:
     at = np.argwhere(truth)
     middle = np.round(at.mean(axis=0)).astype(np.int64)
     return Prompt(

@@ -5,12 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medeval.runs import Run
 from medeval.runs.files import attempt, read_json, write_json, writing
-from medeval.runs.parts import SORT, read_part
 from medeval.types import RunError
 
 PARTS = "records.parquet"
@@ -31,15 +29,8 @@ def keep_baseline(run: Run, folder: Path) -> Path:
     fresh = folder.with_name(f".{folder.name}.new")
     attempt(lambda: shutil.rmtree(fresh, ignore_errors=True), fresh)
     attempt(lambda: (fresh / "records").mkdir(parents=True), fresh)
-    tables = [
-        read_part(path).replace_schema_metadata(None)
-        for path in sorted((run.path / "records").glob("[!.]*.parquet"))
-    ]
-    table = pa.concat_tables(tables, promote_options="default").sort_by(
-        [(name, "ascending") for name in SORT]
-    )
     with writing(fresh / "records" / PARTS) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(run.record_table(), temporary, compression="zstd")
     attempt(lambda: shutil.copytree(run.path / "cases", fresh / "cases"), fresh)
     manifest = {k: v for k, v in read_json(run.path / "manifest.json").items() if k not in _OF_A_MACHINE}
     write_json(fresh / "manifest.json", {**manifest, "base": "."}, sort=False)

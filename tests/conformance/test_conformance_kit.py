@@ -1,4 +1,4 @@
-"""First-party adapters raise no alarm; what cannot be checked is told; the command's exit code and table."""
+"""What cannot be checked is told; one bug is one line; the command's options, exit code and table."""
 
 import subprocess
 import sys
@@ -8,30 +8,30 @@ import pytest
 from medeval.conformance import check_model, findings_table
 from medeval.types import PluginError
 
-CLASSICAL = ["box-as-mask", "empty", "region-growing"]
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("geodesic", "random-walker", "chan-vese")]
+MINE = """
+import numpy as np
+from medeval.types import Capabilities, Segmentation
+
+class Mine:
+    takes = Capabilities(dimensions=frozenset({{{takes}}}))
+
+    def encode(self, image):
+        return image.grid.shape
+
+    def segment(self, encoded, prompts):
+        return [Segmentation({mask}) for _ in prompts]
+"""
 
 
 def alarms(found):
     return [finding for finding in found if finding.verdict == "fail"]
 
 
-@pytest.mark.parametrize("name", CLASSICAL + SLOW)
-def test_a_classical_adapter_raises_no_alarm(name):
-    assert alarms(check_model(name)) == []
-
-
-def test_an_automatic_model_is_checked_too():
-    found = check_model("empty", task="segmentation")
-    assert alarms(found) == []
-    assert len(found) > 10
-
-
 @pytest.mark.parametrize(
     ("reference", "task", "message"),
     [
-        ("oracle", None, "an output source"),
-        ("empty", "mini-cex", "no conformance checks; prompted-segmentation, segmentation have"),
+        ("empty", "mini-cex", "it needs the methods `ask`"),
+        ("empty", "chess", "task 'chess' has no conformance checks; prompted-segmentation, "),
         ("region-growing", "segmentation", "needs the methods `segment_image`"),
         ("regiongrowing", None, "region-growing"),
         ("builtins:dict", None, "`encode`, `segment`"),
@@ -50,6 +50,8 @@ def test_a_model_that_only_raises_gets_one_failure_with_its_line(tmp_path):
     found = check_model(f"{file}:Broken")
     assert {finding.check for finding in alarms(found)} == {"answers (2D)", "answers (3D)"}
     assert "KeyError: 'weights' (encode, line 3)" in found[0].what
+    assert "`encode(image)` and `segment(encoded, prompts)`" in found[0].mend
+    assert "Capabilities(dimensions=frozenset({2}))" in found[0].mend
 
 
 def test_the_table_tells_what_to_mend_only_where_a_check_failed(tmp_path):
@@ -70,49 +72,49 @@ def test_the_table_tells_what_to_mend_only_where_a_check_failed(tmp_path):
     assert "threshold in the adapter" in done.stdout
 
 
-# -- networks with random weights ------------------------------------------------------------------------------------
+def test_one_bug_is_one_line(tmp_path):
+    """Checks that rest on another are noted as not made, not failed by accident."""
+    file = tmp_path / "mine.py"
+    file.write_text(MINE.format(takes="2", mask="np.random.random(encoded) > 0.5"))
+    found = check_model(f"{file}:Mine")
+    assert [finding.check for finding in alarms(found)] == ["determinism"]
+    unmade = [
+        finding
+        for finding in found
+        if finding.what.startswith("not checked: says nothing unless `determinism`")
+    ]
+    assert {finding.check for finding in unmade} >= {"no hidden state", "batch invariance", "another process"}
 
 
-@pytest.fixture(scope="module")
-def small_sam(tmp_path_factory):
-    """A small SAM-Med2D with random weights in the official file form."""
-    torch = pytest.importorskip("torch")
-    from medeval_models import sam_med2d
-
-    torch.manual_seed(0)
-    sizes = {
-        "image_size": 32, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "global_attn_indexes": (1,),
-        "window_size": 3, "out_chans": 16, "decoder_mlp_dim": 32, "iou_head_hidden_dim": 12,
-    }  # fmt: skip
-    path = tmp_path_factory.mktemp("weights") / "small.pth"
-    torch.save({"model": sam_med2d.build(**sizes).state_dict()}, path)
-    return str(path)
+@pytest.mark.parametrize("takes", ["", "4"])
+def test_dimensions_that_there_are_not_are_told(takes, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(MINE.format(takes=takes, mask="np.zeros(encoded, bool)"))
+    with pytest.raises(PluginError, match=r"takes\.dimensions"):
+        check_model(f"{file}:Mine")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["sam", "sam-med2d"])
-def test_a_promptable_network_raises_no_alarm(name, small_sam):
-    assert alarms(check_model(name, {"checkpoint": small_sam, "device": "cpu"})) == []
+def test_a_mask_in_any_memory_order_conforms(tmp_path):
+    """The tasks take it as it comes."""
+    file = tmp_path / "mine.py"
+    file.write_text(MINE.format(takes="2", mask="np.asfortranarray(np.zeros(encoded, bool))[::-1]"))
+    assert alarms(check_model(f"{file}:Mine")) == []
 
 
-@pytest.mark.slow
-def test_a_slicewise_model_raises_no_alarm():
-    assert alarms(check_model("slicewise", {"model": "region-growing"})) == []
+def test_studies_of_a_users_own_dataset(tmp_path):
+    (tmp_path / "studies.csv").write_text("age,y\n50,1\n60,0\n70,1\n")
+    (tmp_path / "mine.py").write_text(
+        "class Old:\n    def classify(self, inputs):\n        return inputs['age'] / 100\n"
+    )
+    table = {"format": "table", "file": "studies.csv", "inputs": {"age": "age"}, "reference": {"label": "y"}}
+    found = check_model("mine.py:Old", base=tmp_path, data=table)
+    assert alarms(found) == []
+    assert "KeyError: 'age'" in check_model("mine.py:Old", base=tmp_path)[0].what
 
 
-@pytest.mark.slow
-def test_a_segmentation_network_raises_no_alarm(tmp_path):
-    torch = pytest.importorskip("torch")
-    nets = pytest.importorskip("monai.networks.nets")
-    sizes = {
-        "spatial_dims": 2,
-        "in_channels": 1,
-        "out_channels": 2,
-        "channels": [4, 8],
-        "strides": [2],
-        "num_res_units": 0,
-    }
-    torch.manual_seed(0)
-    torch.save(nets.UNet(**sizes).state_dict(), tmp_path / "unet.pth")
-    options = {"builder": "monai.networks.nets:UNet", "arguments": sizes, "checkpoint": str(tmp_path / "unet.pth"), "device": "cpu", "channels": [0]}  # fmt: skip
-    assert alarms(check_model("torch-segmenter", options)) == []
+@pytest.mark.parametrize(("data", "message"), [("{file: x}", "format: ..."), ("[", "format: ...")])
+def test_a_dataset_that_is_none_is_told(data, message):
+    command = [sys.executable, "-m", "medeval.cli", "check", "oracle", "--data", data]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr

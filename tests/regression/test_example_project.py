@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "regression"
 
@@ -38,16 +39,47 @@ def test_eroded_masks_fail_and_the_comparison_is_written(project):
     done = pytest_in(project, "-k", "quality", "--medeval-markdown", "told.md", ERODE="1")
     assert done.returncode == 1
     assert "worse than the baseline" in done.stdout
-    assert "❌" in (project / "told.md").read_text(encoding="utf-8")
+    told = (project / "told.md").read_text(encoding="utf-8")
+    assert told.startswith("### medeval: 1 worse than the baseline")
+    assert "❌" in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_no_seed_of_the_noise_fails(project, seed):
+    done = pytest_in(project, "-k", "quality", NOISE_SEED=str(seed))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_workers_of_xdist_write_one_report(project):
+    pytest.importorskip("xdist")
+    done = pytest_in(project, "-k", "quality", "-n", "2", "--medeval-markdown", "told-by-two.md")
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = (project / "told-by-two.md").read_text(encoding="utf-8")
+    assert told.startswith("### medeval: nothing is worse than the baseline")
+    assert "✅" in told
+
+
+def test_the_workflow_runs_what_pytest_knows(project):
+    jobs = yaml.safe_load((EXAMPLE / "github-actions.yml").read_text())["jobs"]
+    commands = [
+        step["run"] for job in jobs.values() for step in job["steps"] if "pytest" in step.get("run", "")
+    ]
+    known = pytest_in(project, "--help").stdout
+    options = {
+        word.partition("=")[0] for command in commands for word in command.split() if word.startswith("--")
+    }
+    assert options >= {"--medeval-markdown", "--benchmark-compare-fail", "--benchmark-save"}
+    assert [option for option in options if option not in known] == []
 
 
 @pytest.mark.slow
 def test_a_predict_of_twice_the_time_fails_the_comparison_of_speed(project):
-    same = pytest_in(project, "-k", "speed", "--benchmark-compare", "--benchmark-compare-fail=median:80%")
+    compare = ("-k", "speed", "--benchmark-compare", "--benchmark-compare-fail=median:50%")
+    same = pytest_in(project, *compare)
     assert same.returncode == 0, same.stdout + same.stderr
-    slow = pytest_in(
-        project, "-k", "speed", "--benchmark-compare", "--benchmark-compare-fail=median:80%", SLOW_MS="80"
-    )
+    slow = pytest_in(project, *compare, SLOWER="2")
     assert slow.returncode != 0
     assert "Performance has regressed" in slow.stdout + slow.stderr
 
