@@ -8,12 +8,13 @@ BENCH := .venv-bench/bin
 BENCH_STAMP := .venv-bench/.installed
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-slow lint format bench bench-check claims clean
+.PHONY: help demo test test-slow check-report lint format bench bench-check claims clean
 
 help:
 	@echo "make demo         run a suite end to end on real embedded images; leaves demo-run/report.html"
 	@echo "make test         the tests"
 	@echo "make test-slow    the long tests as well"
+	@echo "make check-report the browser tests on the demo's report (skipped where there is no Chromium)"
 	@echo "make lint         ruff, mypy, the floors of the house"
 	@echo "make bench        speed beside the peers', as ratios in one process"
 	@echo "make bench-check  fail when a ratio lost 30% against the stored baseline"
@@ -39,6 +40,9 @@ test: $(DEV_STAMP)
 test-slow: $(DEV_STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
 
+check-report: $(DEV_STAMP) demo
+	MEDEVAL_REPORT=demo-run/report.html $(BIN)/python -m pytest tests/report/test_browser.py -k given -rs
+
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -59,7 +63,7 @@ bench: $(BENCH_STAMP)
 	mkdir -p .benchmarks
 	$(BENCH)/python -m pytest benchmarks/perf/test_segmentation.py -q -o addopts= -o timeout=1200 --benchmark-disable-gc --benchmark-json=.benchmarks/segmentation.json
 	$(BENCH)/python benchmarks/perf/ratios.py .benchmarks/segmentation.json
-	OMP_NUM_THREADS=1 $(BENCH)/python -m pytest benchmarks/perf/bench_statistics.py benchmarks/perf/bench_sam_prompts.py benchmarks/perf/bench_sam_med3d.py -q -s -m "not slow" -o addopts= -o timeout=1200
+	OMP_NUM_THREADS=1 $(BENCH)/python -m pytest benchmarks/perf/bench_statistics.py benchmarks/perf/bench_sam_prompts.py benchmarks/perf/bench_sam_overlap.py benchmarks/perf/bench_sam_med3d.py -q -s -m "not slow" -o addopts= -o timeout=1200
 	$(BENCH)/python benchmarks/perf/bench_llm_harness.py
 
 bench-check: bench

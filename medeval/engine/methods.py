@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from medeval.engine.bibliography import bibtex
+from medeval.engine.checklists import checklist_text, checklists
 from medeval.metrics.base import Metric
 from medeval.report import Section
 from medeval.statistics import interval_text
@@ -17,23 +18,34 @@ _OF_THE_MACHINE = ("batch_size", "journal")  # no part of what was measured
 _BOOTSTRAP = "Davison & Hinkley 1997; Field & Welsh 2007"
 
 
-def methods_section(tasks: Sequence[Task], views: Sequence[View], manifest: Mapping[str, Any]) -> Section:
-    """Protocol, definitions, intervals, seeds and versions as text; BibTeX of the sources below it.
+def methods_section(
+    tasks: Sequence[Task],
+    views: Sequence[View],
+    manifest: Mapping[str, Any],
+    failed: Mapping[str, int] | None = None,
+) -> Section:
+    """Protocol, definitions, intervals, seeds and versions as text; reporting items; all to be copied, with BibTeX.
 
-    views: of the whole report; works named in their notes are listed too.
+    views: of the whole report; works named in their notes are listed too. failed: status -> number of records.
     """
     metrics = {metric.name: metric for task in tasks for metric in task.bound_metrics}
+    of_masks = {metric.name for task in tasks if "structures" in task.needs for metric in task.bound_metrics}
     lines = [
         f"Models were evaluated with medeval {manifest.get('medeval', '')} on {_datasets(manifest)}.",
         *_seeds(manifest),
         *(f"- {line}" for task in tasks for line in _protocol(task, manifest)),
-        *(f"- {_definition(metric)}" for metric in metrics.values()),
+        *(f"- {_definition(metric, name in of_masks)}" for name, metric in metrics.items()),
         "",
         interval_text(),
         *_software(manifest),
     ]
-    sources = [*(m.source for m in metrics.values()), _BOOTSTRAP, *(view.note for view in views)]
-    return Section("Methods", [Passage("References (BibTeX)", bibtex(sources))], "\n".join(lines))
+    items = checklists(tasks, manifest, failed or {})
+    noted = (view.note for view in (*views, *items))
+    sources = [*(m.source for m in metrics.values()), _BOOTSTRAP, *noted]
+    text = "\n".join(lines)
+    everything = "\n\n".join([text, *map(checklist_text, items)])
+    passages = [Passage("Methods and reporting items (plain text)", everything), Passage("References (BibTeX)", bibtex(sources))]  # fmt: skip
+    return Section("Methods", [*items, *passages], text)
 
 
 def _datasets(manifest: Mapping[str, Any]) -> str:
@@ -72,8 +84,9 @@ def _plain(value: Any) -> str:
     return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _definition(metric: Metric) -> str:
-    parts = [metric.definition, f"empty masks: {metric.empties}" if metric.empties else "",
+def _definition(metric: Metric, of_masks: bool) -> str:
+    edges = "empty masks" if of_masks else "edge cases"
+    parts = [metric.definition, f"{edges}: {metric.empties}" if metric.empties else "",
              f"after {metric.source}" if metric.source else ""]  # fmt: skip
     unit = f", {metric.unit}" if metric.unit else ""
     return f"{metric.name} ({metric.direction} is better{unit}): " + "; ".join(filter(None, parts))

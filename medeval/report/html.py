@@ -40,6 +40,7 @@ from medeval.types.views import (
     View,
 )
 
+MOST_CURVES = 3  # in a row, all open
 _ASSETS = ("report", "dialogues", "records")  # script and style of the page
 
 
@@ -64,7 +65,10 @@ def render_report(
     numbers = iter(range(1, 1_000_000))
     drawn = [
         {"id": f"section-{n}", "title": section.title, "blocks": _blocks(section.text),
-         "views": [_prepared(view, f"view-{next(numbers)}", pictures) for view in section.views]}
+         "views": [
+             {**_prepared(view, f"view-{next(numbers)}", pictures), "folded": folded}
+             for view, folded in zip(section.views, _folded(section.views), strict=True)
+         ]}
         for n, section in enumerate(sections, start=1)
     ]  # fmt: skip
     environment = _environment()
@@ -91,6 +95,15 @@ def write_report(
     return target
 
 
+def _folded(views: Sequence[View]) -> list[bool]:
+    """Which views are folded away: of many curves in a row all but the first, so that a page can be looked through."""
+    flags: list[bool] = []
+    for kind, run in groupby(views, key=type):
+        count = len(list(run))
+        flags += [kind is Curve and count > MOST_CURVES and n > 0 for n in range(count)]
+    return flags
+
+
 def _prepared(view: View, identity: str, pictures: Pictures) -> dict[str, Any]:
     template, prepare = _VIEWS[type(view)]
     return {
@@ -114,6 +127,7 @@ def _curve(view: Curve, _: Pictures) -> dict[str, Any]:
         "x_title": view.x_title,
         "y_title": view.y_title,
         "table": tables.prepare(found["table"]),
+        "data": points.curve_data(view),
     }
 
 

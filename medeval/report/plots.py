@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 from medeval.report.numbers import decimals, finite, interval_text, number_text, plain
-from medeval.report.scales import MARKERS, PALETTE, Scale, marker, shortened, span
+from medeval.report.scales import MARKERS, PALETTE, Scale, marker, shortened, span, told_apart
 from medeval.types.views import Column, Curve, Forest, Series, Table
 
 WIDE, NARROW = 760, 336
-_MANY_X = 12  # above so many positions intervals are bands, below they are whiskers
+_MANY_ROWS = 200  # of a curve's table
+_MANY_X = 12  # above so many points a line's intervals are bands, below they are whiskers
 
 
 def curve(view: Curve) -> dict[str, Any]:
     """Both drawings of a curve, its legend, a sentence for screen readers and its values as a table."""
     places = decimals(y for series in view.series for y in series.y)
+    flags = told_apart([series.baseline for series in view.series])
+    view = replace(view, series=[replace(s, baseline=b) for s, b in zip(view.series, flags, strict=True)])
     legend = [
         {
             "name": plain(s.name),
@@ -46,8 +50,9 @@ def _curve_drawing(view: Curve, width: int, places: int) -> dict[str, Any]:
     y = Scale(*span(v for s in view.series for v in (*s.y, *s.low, *s.high)), bottom, top)
     whole = len(xs) <= _MANY_X and all(value == int(value) for value in xs)
     gap = min((x(b) - x(a) for a, b in pairwise(xs)), default=60)
+    bands = max((len(series.x) for series in view.series), default=0) > _MANY_X
     lines = [
-        _curve_line(series, number, len(view.series), x, y, gap, len(xs) > _MANY_X, places)
+        _curve_line(series, number, len(view.series), x, y, gap, bands, places)
         for number, series in enumerate(view.series)
     ]
     x_ticks = (
@@ -114,25 +119,53 @@ def _curve_description(view: Curve, places: int) -> str:
 
 
 def _curve_table(view: Curve) -> Table:
-    """The curve's values: a row a series, a column an x."""
+    """The curve's values: a row a series, a column an x; where x are many a row a point, evenly some of them."""
     xs = sorted({float(x) for series in view.series for x in series.x})
+    title = f"{view.y_title} by {view.x_title}"
+    if len(xs) > _MANY_X:
+        return _long_table(view, title)
     rows = []
     for series in view.series:
         row: dict[str, Any] = {"series": series.name, "_baseline": series.baseline}
-        for i, (at, value) in enumerate(zip(series.x, series.y, strict=True)):
-            row[f"{float(at):g}"] = {
-                "value": value,
-                "low": series.low[i] if series.low else None,
-                "high": series.high[i] if series.high else None,
-            }
+        row |= {f"{float(at):g}": _interval(series, i) for i, at in enumerate(series.x)}
         rows.append(row)
     columns = [Column("series", ""), *(Column(f"{x:g}", f"{x:g}", "interval") for x in xs)]
-    return Table(f"{view.y_title} by {view.x_title}", columns, rows)
+    return Table(title, columns, rows)
+
+
+def _long_table(view: Curve, title: str) -> Table:
+    rows: list[dict[str, Any]] = []
+    most = max(2, _MANY_ROWS // max(1, len(view.series)))
+    for series in view.series:
+        last = len(series.x) - 1
+        chosen = (
+            sorted({round(n * last / (most - 1)) for n in range(most)}) if last >= most else range(last + 1)
+        )
+        rows += [
+            {"series": series.name, "_baseline": series.baseline, "x": series.x[i], "y": _interval(series, i)}
+            for i in chosen
+        ]
+    total = sum(len(series.x) for series in view.series)
+    note = f"{len(rows)} of {total:,} points." if len(rows) < total else ""
+    columns = [
+        Column("series", ""),
+        Column("x", view.x_title, "number"),
+        Column("y", view.y_title, "interval"),
+    ]
+    return Table(title, columns, rows, note)
+
+
+def _interval(series: Series, i: int) -> dict[str, Any]:
+    low, high = (ends[i] if ends else None for ends in (series.low, series.high))
+    return {"value": series.y[i], "low": low, "high": high}
 
 
 def forest(view: Forest) -> dict[str, Any]:
     """Both drawings of a forest plot and a sentence for screen readers."""
     places = decimals(row.get(key) for row in view.rows for key in ("value", "low", "high"))
+    flags = told_apart([bool(row.get("baseline")) for row in view.rows])
+    rows = [{**row, "baseline": flag} for row, flag in zip(view.rows, flags, strict=True)]
+    view = replace(view, rows=rows)
     drawings = [_forest_drawing(view, width, places) for width in (WIDE, NARROW)]
     parts = [f"{row['label']}: {row['value']} {row['interval']}".strip() for row in drawings[0]["rows"]]
     return {"drawings": drawings, "description": f"{plain(view.x_title)}. " + "; ".join(parts)}

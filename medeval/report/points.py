@@ -10,16 +10,26 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medeval.report.numbers import decimals, number_text, plain
+from medeval.report.numbers import decimals, finite, number_text, plain
 from medeval.report.plots import NARROW, WIDE
-from medeval.report.scales import PALETTE, Scale, shortened, span
-from medeval.types.views import BlandAltman, CaseGroup, CasePoint, Column, Distribution, GalleryItem, Table
+from medeval.report.scales import PALETTE, Scale, shortened, span, told_apart
+from medeval.types.views import (
+    BlandAltman,
+    CaseGroup,
+    CasePoint,
+    Column,
+    Curve,
+    Distribution,
+    GalleryItem,
+    Table,
+)
 
 _ROW, _CLOUD = 74, 26  # pixels of a row of a distribution, and of its density
 _PANEL = 240
@@ -42,7 +52,7 @@ def distribution(view: Distribution) -> dict[str, Any]:
 
     Raises ``ValueError`` for a group without q1, median and q3.
     """
-    _check(view.title, view.groups, ("q1", "median", "q3"))
+    view = replace(view, groups=_checked(view.title, view.groups, ("q1", "median", "q3")))
     places = decimals(point.x for group in view.groups for point in group.points)
     limits = span(point.x for group in view.groups for point in group.points)
     first, parts = 0, []
@@ -60,7 +70,7 @@ def distribution(view: Distribution) -> dict[str, Any]:
 
 def bland_altman(view: BlandAltman) -> dict[str, Any]:
     """The parts of a Bland-Altman view, a panel a group, all on the same axes. Raises ``ValueError`` as ``distribution``."""
-    _check(view.title, view.groups, ("bias", "low", "high"))
+    view = replace(view, groups=_checked(view.title, view.groups, ("bias", "low", "high")))
     places = decimals(group.marks["bias"] for group in view.groups)
     xs = span(point.x for group in view.groups for point in group.points)
     ys = span([*(point.y for g in view.groups for point in g.points), *(v for g in view.groups for v in g.marks.values())])  # fmt: skip
@@ -80,13 +90,16 @@ def bland_altman(view: BlandAltman) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _check(title: str, groups: Sequence[CaseGroup], needed: Sequence[str]) -> None:
+def _checked(title: str, groups: Sequence[CaseGroup], needed: Sequence[str]) -> list[CaseGroup]:
+    """The groups, marked as baselines where that tells them apart. Raises ``ValueError`` for a mark that is no number."""
     for group in groups:
         lacking = [name for name in needed if not math.isfinite(group.marks.get(name, math.nan))]
         if lacking:
             raise ValueError(
                 f"{title!r}, group {group.name!r}: no finite {', '.join(lacking)} among its marks"
             )
+    flags = told_apart([group.baseline for group in groups])
+    return [replace(group, baseline=flag) for group, flag in zip(groups, flags, strict=True)]
 
 
 def _parts(groups: Sequence[CaseGroup]) -> Iterable[tuple[str, list[CaseGroup]]]:
@@ -152,7 +165,7 @@ def _kernel(values: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.
 def _panel(
     group: CaseGroup, xs: tuple[float, float], ys: tuple[float, float], places: int, first: int
 ) -> dict[str, Any]:
-    left, right, top, bottom = 70, NARROW - 8, 8, _PANEL - 42
+    left, right, top, bottom = 70, NARROW - 26, 8, _PANEL - 42
     x, y = Scale(*xs, left, right), Scale(*ys, bottom, top)
     bias, low, high = (group.marks[name] for name in ("bias", "low", "high"))
     said = [number_text(value, places) for value in (bias, low, high)]
@@ -181,17 +194,48 @@ def _table(title: str, groups: Sequence[CaseGroup], columns: Sequence[Column]) -
     return Table(title, [Column("name", "model"), Column("n", "n", "integer"), *columns], rows)
 
 
+def curve_data(view: Curve) -> Mapping[str, Any] | None:
+    """For the page's script: of each line, of each of its vertices, the group of records that it stands for and its name.
+
+    None where no point has records to open. Vertices are the points with a value, in their order.
+    """
+    if not any(group and group.points for series in view.series for group in series.records):
+        return None
+    groups: list[CaseGroup] = []
+    lines = []
+    places = decimals(y for series in view.series for y in series.y)
+    for series in view.series:
+        line = []
+        for n, (at, value) in enumerate(zip(series.x, series.y, strict=True)):
+            group = series.records[n] if n < len(series.records) else None
+            if finite(value) is not None:
+                there = group is not None and len(group.points) > 0
+                line.append([len(groups) if there else -1, f"{at:.3g}: {number_text(value, places)}"])
+                groups += [group] if there and group is not None else []
+        lines.append([plain(series.name), line])
+    return {**_data(groups, [], 3), "lines": lines, "x": plain(view.x_title), "y": plain(view.y_title)}
+
+
 def _data(groups: Sequence[CaseGroup], axes: Sequence[str], places: int) -> Mapping[str, Any]:
-    """For the page's script: axes, groups, and of every point its group, record, values and anchor."""
+    """For the page's script: names of the values, groups, and of every point its group, record, anchor and values."""
+    told = list(dict.fromkeys(plain(name) for group in groups for name in group.scores))
+    scores = [name for name in told if name not in axes]
     return {
-        "axes": axes,
-        "groups": [[plain(text) for text in (g.name, g.dataset, g.part)] for g in groups],
+        "names": [*axes, *scores],
+        "groups": [[*(plain(text) for text in (g.name, g.dataset, g.part)), g.n] for g in groups],
         "points": [
-            [number, *_named(point), *(number_text(v, places) for v in (point.x, point.y)[: len(axes)]),
-             anchor(group.dataset, group.model, group.arm, point.seed, point.case_id, point.key)]
+            [number, *_named(point),
+             anchor(group.dataset, group.model, group.arm, point.seed, point.case_id, point.key), plain(point.note),
+             *(number_text(v, places) for v in (point.x, point.y)[: len(axes)]), *_scores(group, point, scores)]
             for number, group in enumerate(groups) for point in group.points
         ],
     }  # fmt: skip
+
+
+def _scores(group: CaseGroup, point: CasePoint, names: Sequence[str]) -> list[str]:
+    """The point's scores as text; "" for one that it has not."""
+    known = dict(zip((plain(name) for name in group.scores), point.scores, strict=False))
+    return [number_text(known[name], decimals([known[name]])) if name in known else "" for name in names]
 
 
 def _named(point: CasePoint) -> list[str]:

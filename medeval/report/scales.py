@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,11 @@ class Scale:
         places = max(0, -math.floor(math.log10(step) + 1e-9))
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [(n * step, f"{n * step:,.{places}f}") for n in range(first, last + 1)]
+
+
+def told_apart(baselines: Sequence[bool]) -> list[bool]:
+    """Which lines are drawn as baselines: none where all are, for a mark that all bear says nothing."""
+    return [False] * len(baselines) if len(baselines) > 1 and all(baselines) else list(baselines)
 
 
 def span(values: Iterable[Any], padding: float = 0.06) -> tuple[float, float]:

@@ -70,17 +70,19 @@ def prepare(table: Table) -> Prepared:
     notes: dict[str, int] = dict.fromkeys(common, 0)
     counted = {column.name for column in columns} >= {"n"}
     spans = {column.name: _span(column, rows) for column in columns}
+    several = len({plain(row.get("model")) for row in rows}) > 1
+    # a tag that all models bear says nothing
+    told_apart = not (several and all(row.get("_baseline") for row in rows))
     drawn = [
         Row([_cell(row, column, spans[column.name], notes, counted) for column in columns],
-            bool(row.get("_baseline")), _tags(row), tagged)
+            bool(row.get("_baseline")) and told_apart, _tags(row, told_apart), tagged)
         for row in rows
     ]  # fmt: skip
     keyed = zip((plain(row.get("_group", "")) for row in rows), drawn, strict=True)
     groups = [(name, [row for _, row in part]) for name, part in groupby(keyed, key=lambda pair: pair[0])]
     marked = [note for note in notes if notes[note]]
-    return Prepared(
-        table.title, _with_common(table.note, common), columns, groups, marked, _data(columns, rows)
-    )
+    said = "; ".join(part for part in table.note.split("; ") if part not in marked)
+    return Prepared(table.title, _with_common(said, common), columns, groups, marked, _data(columns, rows))
 
 
 def _empty(column: Column, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -92,8 +94,11 @@ def _empty(column: Column, rows: Sequence[Mapping[str, Any]]) -> bool:
     )
 
 
-def _tags(row: Mapping[str, Any]) -> list[str]:
-    return [*(["baseline"] if row.get("_baseline") else []), *(plain(tag) for tag in row.get("_tags", ()))]
+def _tags(row: Mapping[str, Any], told_apart: bool) -> list[str]:
+    return [
+        *(["baseline"] if row.get("_baseline") and told_apart else []),
+        *(plain(tag) for tag in row.get("_tags", ())),
+    ]
 
 
 def _notes(cell: Any) -> list[str]:

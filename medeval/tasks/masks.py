@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from medeval.types import Case, Grid, Image, Key, ModelFailure, Segmentation
 MASK_COLUMNS: Mapping[str, str] = {
     "voxels_reference": "int64",
     "voxels_prediction": "int64",
+    "voxel_ml": "double",
     "model_score": "double",
 }
 
@@ -73,6 +75,8 @@ def _checked_probabilities(value: Any, shape: tuple[int, ...]) -> NDArray[np.flo
     if array.dtype.kind not in "fiub":
         raise ModelFailure(f"probabilities of {array.dtype}; floats in [0, 1] are expected")
     array = array.astype(np.float32)
+    if np.isnan(array).any():
+        raise ModelFailure("probabilities hold NaN")
     if array.shape != shape or not (array.min(initial=0) >= 0 and array.max(initial=0) <= 1):
         raise ModelFailure(f"probabilities of shape {array.shape} must be {shape} with values in [0, 1]")
     return array
@@ -83,8 +87,14 @@ def mask_columns(pair: MaskPair, score: float | None) -> dict[str, Any]:
     return {
         "voxels_reference": pair.counts.reference,
         "voxels_prediction": pair.counts.prediction,
+        "voxel_ml": voxel_ml(pair.grid),
         "model_score": score,
     }
+
+
+def voxel_ml(grid: Grid) -> float | None:
+    """Volume of a voxel in ml; None for a plane or a picture, whose pixels have no volume."""
+    return math.prod(grid.spacing) / 1000 if grid.ndim == 3 and grid.unit == "mm" else None
 
 
 def grid_of(case: Case) -> Grid:

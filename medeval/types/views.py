@@ -39,7 +39,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a ``Curve``; ``low``/``high`` may be empty (no interval)."""
+    """One line of a ``Curve``; ``low``/``high`` may be empty (no interval).
+
+    records: of each x the records (all or some) that its point stands for, None or empty where it has none to open.
+    """
 
     name: str
     x: Sequence[float]
@@ -47,6 +50,7 @@ class Series:
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
     baseline: bool = False
+    records: Sequence[CaseGroup | None] = ()
 
 
 @dataclass(frozen=True)
@@ -197,13 +201,18 @@ class Dialogues:
 
 @dataclass(frozen=True)
 class CasePoint:
-    """One record in a plot: where it stands, and which record it is. y: used where the plot has two axes of values."""
+    """One record in a plot: where it stands, and which record it is.
+
+    y: used where the plot has two axes of values. scores: in order of the group's ``scores``. note: why it failed.
+    """
 
     case_id: str
     key: Key
     seed: int
     x: float
     y: float = 0.0
+    scores: Sequence[float | None] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -212,6 +221,7 @@ class CaseGroup:
 
     points: some or all of the ``n`` records. marks: the figures that a plot draws beside them, named by the plot.
     part: groups of one part are drawn in one picture; the parts are folded away but for the first.
+    scores: what each point's ``scores`` are, with their unit; shown with the case that a point opens.
     """
 
     name: str
@@ -223,6 +233,7 @@ class CaseGroup:
     marks: Mapping[str, float]
     part: str = ""
     baseline: bool = False
+    scores: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

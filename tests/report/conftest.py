@@ -10,6 +10,8 @@ import pytest
 from medeval.report import Section
 from medeval.types import Key
 from medeval.types.views import (
+    CaseGroup,
+    CasePoint,
     Chat,
     Column,
     Curve,
@@ -17,6 +19,7 @@ from medeval.types.views import (
     Gallery,
     GalleryItem,
     Matrix,
+    Passage,
     Picture,
     Series,
     Table,
@@ -69,6 +72,17 @@ def score_table(draw: np.random.Generator) -> Table:
     )  # fmt: skip
 
 
+def clicked(model: str, number: int, mean: float) -> CaseGroup:
+    """Three of ten records behind the mean of one round."""
+    points = [
+        CasePoint(
+            f"slice-{n}", Key("ventricles", "5 clicks", number), 0, mean + d, scores=(mean + d, 4.0 + n)
+        )
+        for n, d in enumerate((-0.1, 0.0, 0.1))
+    ]
+    return CaseGroup(model, "mni152-slices", model, "", points, 10, {}, "5 clicks", scores=("Dice (higher is better)", "HD95 [mm]"))  # fmt: skip
+
+
 def clicks_curve(draw: np.random.Generator) -> Curve:
     clicks = [1, 2, 3, 4, 5]
     series = []
@@ -76,9 +90,10 @@ def clicks_curve(draw: np.random.Generator) -> Curve:
         top = 0.9 - 0.06 * number
         y = [top - 0.3 * 0.55**k + (0 if number < 4 else 0.3 * 0.55**k - 0.1) for k in range(5)]
         width = draw.uniform(0.015, 0.03, 5)
+        shown = [clicked(model, n, value) for n, value in zip(clicks, y, strict=True)] if number < 2 else ()
         series.append(
             Series(model, clicks, y, [v - w for v, w in zip(y, width, strict=True)], [v + w for v, w in zip(y, width, strict=True)],
-                   model in BASELINES)
+                   model in BASELINES, shown)
         )  # fmt: skip
     return Curve("Dice against number of clicks", "clicks", "Dice (higher is better)", series,
                  "Clicks from ground truth, each next one in the largest error; mean with 95% interval.")  # fmt: skip
@@ -151,7 +166,7 @@ def sample_sections() -> list[Section]:
         Section("Cases", [gallery()]),
         Section("Texts", [chat, diff]),
         Section("Failures", [failures]),
-        Section("Methods", (), "Intervals are 95% percentile bootstrap intervals over 2,000 resamples of patients."),
+        Section("Methods", [Passage("References (BibTeX)", "@article{dice1945,\n  year = {1945}}")], "Intervals are 95% percentile bootstrap intervals over 2,000 resamples of patients."),
     ]  # fmt: skip
 
 

@@ -332,3 +332,41 @@ def test_a_label_that_one_file_holds_as_a_fraction_is_the_same_label(clinic: Cli
     clinic.file("floats", y_true=[f"{label}.0" for label in clinic.labels], score=clinic.scores["a"])
     run = clinic.run(models={"vendor": {"adapter": "scores", "file": "floats.csv"}})
     assert set(run.records()["status"]) == {"ok"}
+
+
+def test_studies_of_no_known_site_are_shown_and_not_tested(clinic: Clinic) -> None:
+    sites = ["" if number % 10 == 0 else site for number, site in enumerate(clinic.sites)]
+    columns = {"hint": clinic.scores["hint"], "name": clinic.ids, "site": sites}
+    clinic.file("studies", patient_id=[f"p{n}" for n in range(160)], y_true=clinic.labels, **columns)
+    table = compared(clinic.run(), "site")
+    groups = {line["group"] for line in table.rows}
+    assert groups == {"north", "south", "(missing)"}
+    untold = [line for line in table.rows if line["group"] == "(missing)"]
+    assert all(line["p_auroc"] is None and line["p_sensitivity"] is None for line in untold)
+    assert any(line["p_auroc"] is not None for line in table.rows)
+    assert "16 studies have no site: shown as (missing), not tested" in table.note
+
+
+def test_models_with_no_study_in_common_are_told(clinic: Clinic) -> None:
+    half = {"a": slice(0, 80), "b": slice(80, 160)}
+    for vendor, part in half.items():
+        scores = [s if n in range(160)[part] else "" for n, s in enumerate(clinic.scores[vendor])]
+        clinic.file(vendor, y_true=clinic.labels, score=scores)
+    models = {f"vendor-{v}": {"adapter": "scores", "file": f"{v}.csv", "threshold": 0.5} for v in half}
+    run = clinic.run(models=models, on_failure="exclude")
+    for table in (compared(run), compared(run, "site")):
+        assert table.rows == []
+        assert "no study in common" in table.note
+
+
+def test_the_number_of_exchanges_is_that_of_a_corpus_metric_too(clinic: Clinic) -> None:
+    """A p is (1 + hits) / (1 + exchanges): its smallest value tells how many were drawn."""
+    from medeval.decisions.compare import compare
+    from medeval.decisions.evidence import RunEvidence
+
+    evidence = RunEvidence.open(clinic.run().path)
+    chosen = {"models": ["vendor-a", "vendor-b"], "metrics": ["case_auroc"]}
+    [few], [many] = (compare([evidence], exchanges=n, **chosen).rows for n in (19, 199))
+    assert few.p * 20 == pytest.approx(round(few.p * 20))
+    assert many.p * 200 == pytest.approx(round(many.p * 200))
+    assert many.p < 0.05 <= few.p

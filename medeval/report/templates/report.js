@@ -75,3 +75,22 @@ for (const holder of document.querySelectorAll("div.table")) {
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
 }
+
+// A passage is copied by the browser's clipboard, or, where that is closed to the page, by selecting it.
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(text);
+    return document.execCommand("copy");
+  }
+}
+
+for (const passage of document.querySelectorAll("details.passage")) {
+  const [button, said, text] = [".copy", ".shown", "pre"].map((name) => passage.querySelector(name));
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    said.textContent = (await copied(text)) ? "Copied" : "Selected: copy it with your keyboard";
+  });
+}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from medeval.datasets.rows import read_rows
-from medeval.types import Case, DataError, DatasetError, Key, ModelFailure, Output, nearest
+from medeval.types import Case, CaseInfo, DataError, DatasetError, Key, ModelFailure, Output, nearest
 
 
 class ScoresFile(BaseModel):
@@ -21,6 +21,7 @@ class ScoresFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
     source: ClassVar[bool] = True
+    by_case: ClassVar[tuple[str, ...]] = ("file",)
 
     file: Path = Field(description="The table of scores.")
     id: str = Field("case_id", description="Column of the case id.")
@@ -69,6 +70,10 @@ class ScoresFile(BaseModel):
         return [case for case in ids if case not in self.rows], [
             case for case in self.rows if case not in known
         ]
+
+    def answer_identity(self, case: CaseInfo) -> Mapping[str, Any] | None:
+        """The row of a case, None where there is none. Raises what ``rows`` raises."""
+        return self.rows.get(case.id)
 
     def output(self, case: Case, key: Key) -> Output:
         """The score of a case. Raises ``ModelFailure`` where the vendor gave none, ``DataError`` for another label."""

@@ -11,36 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medeval.metrics.base import Metric
-from medeval.metrics.classification import BINS, CallMetric, CaseAuroc, CaseF1, calibration_bins
-from medeval.metrics.classification_clinical import at_prevalence, matched_threshold, net_benefit, roc_points
-from medeval.statistics import Average, Estimate
+from medeval.metrics.classification import CallMetric, CaseAuroc, CaseF1
+from medeval.metrics.classification_clinical import at_prevalence, matched_threshold, net_benefit
+from medeval.statistics import Estimate
 from medeval.statistics.auc import auc_interval, auc_test
 from medeval.statistics.corrections import holm
 from medeval.statistics.proportions import mcnemar, proportion, ratio
 from medeval.statistics.scores import ESTIMANDS
+from medeval.tasks.classification.curves import study_views
 from medeval.tasks.columns import statistic_column
 from medeval.tasks.summary import CellScorer, Evidence, Summary
 from medeval.tasks.summary_views import build_views
-from medeval.types.views import Column, Curve, Series, Table, View
+from medeval.types.views import Column, Table, View
 
 if TYPE_CHECKING:
     from medeval.tasks.classification.task import Classification
 
 Floats = NDArray[np.float64]
+CONFUSION = {"tp": "true positives", "fn": "false negatives", "fp": "false positives", "tn": "true negatives"}
+MISSING = "(missing)"  # the group of studies whose metadata do not say
 
 
 class StudyScorer(CellScorer):
     """AUROC by DeLong, proportions exact or clustered; everything else as always."""
 
-    def estimate(
-        self,
-        metric: Metric,
-        members: NDArray[np.int64],
-        statistics: Mapping[str, NDArray],
-        average: Average | None = None,
-    ) -> Estimate:
+    def own_estimate(
+        self, metric: Metric, members: NDArray[np.int64], statistics: Mapping[str, NDArray]
+    ) -> Estimate | None:
         """The interval that fits the metric; patients with several studies are clusters in all of them."""
-        patients, known = self._clusters[members], self.known(members)
+        patients, known = self.patients(members), self.known(members)
         if isinstance(metric, CaseAuroc) and len(members):
             found = auc_interval(statistics["score"], statistics["label"], patients, patients_known=known)
             return replace(found, estimand=ESTIMANDS["records"])
@@ -60,11 +59,11 @@ class StudyScorer(CellScorer):
                 estimand=ESTIMANDS["records"],
                 patients_known=known,
             )
-        return super().estimate(metric, members, statistics, average)
+        return None
 
     def known(self, members: NDArray[np.int64]) -> bool:
         """True when the patient of every one of these records is known."""
-        return not self._resamples.unknown(self._resamples.codes(self._clusters[members]))
+        return not self._resamples.unknown(self._resamples.codes(self.clusters[members]))
 
     def studies(self) -> Studies | None:
         """The studies of this cell; None where the task has no ranking metric to read them from."""
@@ -76,9 +75,8 @@ class StudyScorer(CellScorer):
         score, label = (self.column(statistic_column(ranking, name))[used] for name in ("score", "label"))
         given = self.column("threshold").astype(np.float64)
         given = given[~np.isnan(given)]
-        frame = self.cell.frame.iloc[used]
         return Studies(
-            self.cell.model, self.cell.baseline, frame["case"].to_numpy(dtype=object), self._clusters[used],
+            self.cell.model, self.cell.baseline, self.column("case")[used], self.patients(used),
             self.known(used), score.astype(np.float64), label.astype(np.int64),
             float(given[0]) if len(given) else math.nan, {name: self.column(name)[used] for name in self._grouping},
         )  # fmt: skip
@@ -130,14 +128,14 @@ def summarize_classification(task: Classification, evidence: Evidence) -> Summar
     for dataset, models in by_dataset.items():
         views.append(clinical_table(task, dataset, models))
         views += [comparison_table(task, dataset, models, by) for by in ("", *task.by)]
-        views += [roc_curve(dataset, models), calibration_curve(dataset, models)]
+        views += study_views(dataset, models)
     return Summary(scores, views)
 
 
 def clinical_table(task: Classification, dataset: str, models: Sequence[Studies]) -> Table:
     """What each model's own threshold means where it will be used: alerts, predictive values, net benefit."""
     benefits = [Column(f"net@{t:g}", f"net benefit at {t:g}", "number") for t in task.net_benefit_at]
-    columns = [Column("model"), Column("threshold", kind="number"), Column("prevalence", kind="number"),
+    columns = [Column("model"), Column("threshold", kind="number"), Column("prevalence", kind="number"), *(Column(key, title, "integer") for key, title in CONFUSION.items()),
                Column("alerts", "alerts per 100 studies", "number"), Column("ppv", "PPV", "number"),
                Column("npv", "NPV", "number"), *benefits]  # fmt: skip
     rows = [_clinical_row(task, studies) for studies in models]
@@ -160,6 +158,8 @@ def _clinical_row(task: Classification, studies: Studies) -> dict[str, Any]:
     prevalence = task.prevalence or float(truth.mean())
     row: dict[str, Any] = {"model": studies.model, "threshold": studies.threshold, "prevalence": prevalence,
                            "_baseline": studies.baseline}  # fmt: skip
+    counts = (called & truth, ~called & truth, called & ~truth, ~called & ~truth)
+    row |= {key: int(count.sum()) for key, count in zip(CONFUSION, counts, strict=True)}
     if truth.any() and not truth.all():
         sensitivity, specificity = float(called[truth].mean()), float((~called[~truth]).mean())
         found = at_prevalence(sensitivity, specificity, prevalence)
@@ -179,25 +179,36 @@ def comparison_table(task: Classification, dataset: str, models: Sequence[Studie
     """
     shared = _shared(models)
     first = next((m for m in shared if m.model == task.reference), shared[0])
+    title = f"Models compared: {task.label} on {dataset}" + (f", by {by}" if by else "")
+    if not len(first.cases):
+        return Table(title, _comparison_columns(task, by), [], "no study in common: nothing is compared")
     thresholds = {m.model: matched_threshold(m.score, m.label, task.matched_specificity) for m in shared}
+    groups = list(_members(first, by))
     rows = [
         _comparison_row(group, studies.of(members), first.of(members), thresholds)
-        for group, members in _members(first, by) for studies in shared
+        for group, members in groups for studies in shared
     ]  # fmt: skip
+    lacking = sum(len(members) for group, members in groups if MISSING in group.split(" / "))
+    for row in rows:
+        if MISSING in str(row["group"]).split(" / "):  # whose label is not known are no group of patients
+            row |= {"p_auroc": None, "p_sensitivity": None}
     for name in ("p_auroc", "p_sensitivity"):
         adjusted = holm([math.nan if row[name] is None else row[name] for row in rows])
         for row, p in zip(rows, adjusted, strict=True):
             row[name] = None if math.isnan(p) else float(p)
-    columns = [*([Column("group", by)] if by else []), Column("model"), Column("positives", kind="integer"),
-               Column("auroc", "AUROC", "interval", "DeLong", "higher"), Column("threshold", "matched threshold", "number"),
-               Column("sensitivity", f"sensitivity at specificity {task.matched_specificity:g}", "interval", "", "higher"),
-               Column("specificity", "specificity there", "interval", "", "higher"),
-               Column("p_auroc", "p AUROC", "number", "DeLong, paired"),
-               Column("p_sensitivity", "p sensitivity", "number", "McNemar")]  # fmt: skip
     note = (f"{len(first.cases)} studies that all models have; p against {first.model}, Holm over the table; thresholds set "
-            "on these studies, so the sensitivities are slightly optimistic")  # fmt: skip
-    title = f"Models compared: {task.label} on {dataset}" + (f", by {by}" if by else "")
-    return Table(title, columns, rows, note)
+            "on these studies, so the sensitivities are slightly optimistic"
+            + (f"; {lacking} studies have no {by}: shown as {MISSING}, not tested" if lacking else ""))  # fmt: skip
+    return Table(title, _comparison_columns(task, by), rows, note)
+
+
+def _comparison_columns(task: Classification, by: str) -> list[Column]:
+    return [*([Column("group", by)] if by else []), Column("model"), Column("positives", kind="integer"),
+            Column("auroc", "AUROC", "interval", "DeLong", "higher"), Column("threshold", "matched threshold", "number"),
+            Column("sensitivity", f"sensitivity at specificity {task.matched_specificity:g}", "interval", "", "higher"),
+            Column("specificity", "specificity there", "interval", "", "higher"),
+            Column("p_auroc", "p AUROC", "number", "DeLong, paired"),
+            Column("p_sensitivity", "p sensitivity", "number", "McNemar")]  # fmt: skip
 
 
 def _shared(models: Sequence[Studies]) -> list[Studies]:
@@ -217,7 +228,7 @@ def _members(studies: Studies, by: str) -> Iterator[tuple[str, NDArray]]:
     from medeval.tasks.summary import columns_of
 
     labels = [
-        " / ".join(map(str, values))
+        " / ".join(MISSING if value is None or value != value else str(value) for value in values)
         for values in zip(*(studies.groups[n] for n in columns_of(by)), strict=True)
     ]
     for label in sorted(set(labels)):
@@ -243,28 +254,3 @@ def _comparison_row(
         row |= {"p_auroc": None if math.isnan(p_auroc) else p_auroc,
                 "p_sensitivity": None if math.isnan(p_sensitivity) else p_sensitivity}  # fmt: skip
     return row
-
-
-def roc_curve(dataset: str, models: Sequence[Studies]) -> Curve:
-    """ROC curves of all models."""
-    series = []
-    for studies in models:
-        false, true = roc_points(studies.score, studies.label)
-        series.append(Series(studies.model, false.tolist(), true.tolist(), baseline=studies.baseline))
-    return Curve(f"ROC on {dataset}", "1 - specificity", "sensitivity", series)
-
-
-def calibration_curve(dataset: str, models: Sequence[Studies]) -> Curve:
-    """Share of positives against mean score in equal bins of score, with exact intervals."""
-    series = []
-    for studies in models:
-        bins = calibration_bins(studies.score)
-        points = []
-        for number in range(BINS):
-            inside = bins == number
-            if inside.any():
-                found = proportion(studies.label[inside] == 1, studies.patients[inside])
-                points.append((float(studies.score[inside].mean()), found.value, found.low, found.high))
-        x, y, low, high = (list(column) for column in zip(*points, strict=True))
-        series.append(Series(studies.model, x, y, low, high, studies.baseline))
-    return Curve(f"Calibration on {dataset}", "mean score of the bin", "share of positives", series)
