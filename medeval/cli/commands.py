@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from medeval import cli_cache, cli_check, cli_dataset, cli_decisions, cli_judges, cli_report
-from medeval.cli_output import echo, fail, run_place
+from medeval.cli import cache, check, dataset, decisions, judges, report
+from medeval.cli.output import echo, fail, run_place
 
 app = typer.Typer(
     name="medeval",
@@ -27,8 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(cli_dataset.app, name="dataset")
-app.add_typer(cli_cache.app, name="cache")
+app.add_typer(dataset.app, name="dataset")
+app.add_typer(cache.app, name="cache")
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no table.")]
 Out = Annotated[
@@ -298,9 +298,9 @@ def version() -> None:
 
 
 for _command in (
-    cli_decisions.compare, cli_decisions.table, cli_decisions.subgroups, cli_decisions.plan, cli_decisions.verify,
-    cli_decisions.export, cli_judges.agreement, cli_judges.annotate, cli_check.check, cli_check.new,
-    cli_report.report,
+    decisions.compare, decisions.table, decisions.subgroups, decisions.plan, decisions.verify,
+    decisions.export, judges.agreement, judges.annotate, check.check, check.new,
+    report.report,
 ):  # fmt: skip
     app.command()(_command)
 
@@ -381,7 +381,3 @@ def _labels(given: Any) -> dict[str, Any] | None:
             fail(f"--label {text!r}: write NAME=VALUE, for example --label liver=1")
         labels[name] = int(value)
     return labels or None
-
-
-if __name__ == "__main__":
-    main()

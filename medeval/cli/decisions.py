@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from medeval.cli_output import echo, fail, run_place
+from medeval.cli.output import echo, fail, run_place
 
 Folder = Annotated[Path, typer.Argument(parser=run_place, help="A run folder.")]
 Metrics = Annotated[list[str] | None, typer.Option("--metric", "-m", help="Only this metric; repeatable.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from medeval.cli_output import echo
+from medeval.cli.output import echo
 
 app = typer.Typer(
     name="judges",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medeval.cli_output import fail, run_place
+from medeval.cli.output import fail, run_place
 
 
 def report(

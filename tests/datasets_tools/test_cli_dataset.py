@@ -10,7 +10,7 @@ import pytest
 from toy_volumes import volume
 from typer.testing import CliRunner
 
-from medeval.cli_dataset import app
+from medeval.cli.dataset import app
 from medeval.types import UserError
 
 runner = CliRunner()
@@ -114,7 +114,7 @@ def test_a_page_that_cannot_be_written_is_a_message(out):
 
 def test_help_pays_for_nothing_heavy():
     code = (
-        "import sys, medeval.cli_dataset;"
+        "import sys, medeval.cli.dataset;"
         "heavy = {'numpy', 'pandas', 'pyarrow', 'nibabel', 'scipy', 'PIL', 'jinja2', 'torch', 'pydantic'};"
         "print(sorted(heavy & set(sys.modules)))"
     )

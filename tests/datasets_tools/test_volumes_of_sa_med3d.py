@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from medeval.cli_dataset import app
+from medeval.cli.dataset import app
 from medeval.datasets.building.findings import VOLUME_KINDS
 from medeval.datasets.building.sa_med3d.inspection import inspect
 from medeval.datasets.building.sa_med3d.opening import open_splits

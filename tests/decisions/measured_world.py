@@ -87,7 +87,7 @@ def command() -> Callable[..., Result]:
     """``medeval WORDS`` of this room, in this process; a ``UserError`` is exit code 2 with its message."""
     import typer
 
-    from medeval.cli_decisions import COMMANDS
+    from medeval.cli.decisions import COMMANDS
     from medeval.types import UserError
 
     app = typer.Typer()

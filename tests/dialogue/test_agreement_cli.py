@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import medeval
 from medeval.api import RunOptions
-from medeval.cli_judges import app
+from medeval.cli.judges import app
 from medeval.dialogue.agreement_sheets import read_sheet
 from medeval.engine import judged
 from medeval.types import UserError
@@ -177,7 +177,7 @@ def test_the_page_of_the_command_survives_a_kill_with_all_that_it_said_was_saved
     command = [
         sys.executable,
         "-c",
-        "from medeval.cli_judges import app; app()",
+        "from medeval.cli.judges import app; app()",
         "annotate",
         str(path),
         "--rater",

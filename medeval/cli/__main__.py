@@ -1,0 +1,5 @@
+"""``python -m medeval.cli``."""
+
+from medeval.cli import main
+
+main()
