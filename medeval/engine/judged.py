@@ -20,7 +20,7 @@ from medeval.dialogue.agreement_run import (
 )
 from medeval.dialogue.agreement_sheets import Mark, read_sheet, template_text
 from medeval.dialogue.agreement_views import AgreementReport
-from medeval.dialogue.annotation import Annotation, Book, Work, rater_name
+from medeval.dialogue.annotation import Annotation, Book, Work, kept, rater_name
 from medeval.dialogue.cases import PatientCase, load_cases
 from medeval.dialogue.dataset import CASE
 from medeval.dialogue.finished import FinishedDialogues
@@ -29,6 +29,7 @@ from medeval.dialogue.turns import Turn
 from medeval.metrics.agreement import Weighting
 from medeval.plugins import build, resolve
 from medeval.runs import Run
+from medeval.runs.place import place_of
 from medeval.types.errors import RunError, UserError, nearest
 
 if TYPE_CHECKING:
@@ -119,10 +120,11 @@ def annotation(
     """The page on which a rater rates the dialogues of a run folder or of a JSON lines file.
 
     out: folder of the answers; default ``annotations`` in the run, or beside the file. cases: patient cases whose diagnosis
-    and plan are shown with the items that need them; a run's own are found by themselves. Raises ``UserError``.
+    and plan are shown with the items that need them; a run's own are found by themselves. The page calls dialogues by
+    tokens; ``key.json`` beside the answers leads back. Raises ``UserError``.
     """
     rater_name(rater)
-    if source.is_dir():
+    if source.is_dir() or isinstance(place_of(source), str):
         held = dialogues(_frame(source))
         turns: dict[str, Sequence[Turn]] = {one.id: one.turns for one in held}
         told = (
@@ -130,7 +132,7 @@ def annotation(
             if cases is None
             else _told_by_file(cases, {one.id: one.case for one in held})
         )
-        chosen, folder = _rubric(rubric, source), source / "annotations"
+        chosen, folder = _rubric(rubric, source), out or Run.open(source).beside("annotations")
     else:
         found = FinishedDialogues(file=source).dialogues
         turns = {f"{case}/{sample}": dialogue.turns for (case, sample), dialogue in found.items()}
@@ -140,10 +142,10 @@ def annotation(
             else _told_by_file(cases, {f"{case}/{sample}": case for case, sample in found})
         )
         chosen, folder = load_rubric(rubric or "mini-cex-llm"), source.parent / f"{source.stem}-annotations"
-    work = Work(rater, chosen, turns, told)
-    book = Book((out or folder) / f"{rater}.jsonl", rater)
+    work, answers = Work(rater, chosen, turns, told), out or folder
+    book = Book(answers / f"{rater}.jsonl", rater)
     try:
-        return Annotation(work, book, port)
+        return Annotation(replace(work, tokens=kept(answers, turns)), book, port)
     except BaseException:
         book.close()  # else nobody could open it again before this process ends
         raise

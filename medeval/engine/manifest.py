@@ -46,6 +46,7 @@ def make_manifest(plan: Plan, before: Mapping[str, Any] | None) -> dict[str, Any
             "predict": dict(planned.predict),
             "score": dict(planned.score),
             "baseline": planned.baseline,
+            **({"answers": planned.answers} if planned.answers else {}),
         }
         for planned in plan.cells
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 from medeval.datasets.base import Dataset
 from medeval.datasets.fingerprints import file_digest
+from medeval.engine.answers import Answers, opened, tells_by_case
 from medeval.engine.identities import ChatIdentities, chat_class
 from medeval.plugins import build, path_options, resolve, source_identity
 from medeval.runs.folder import UnitName
@@ -50,7 +51,8 @@ class Shard:
 class PlannedCell:
     """A cell that will be run.
 
-    predict, score: what these stages depend on, as plain data; their hashes stand in each part.
+    predict, score: what these stages depend on, as plain data; their hashes stand in each part. answers: hash of what an
+    output source holds for all cases, where it tells that case by case (see ``medeval.engine.answers``), else None.
     """
 
     cell: Cell
@@ -58,6 +60,7 @@ class PlannedCell:
     predict: Mapping[str, Any]
     score: Mapping[str, Any]
     baseline: bool
+    answers: str | None = None
 
     @cached_property
     def predict_hash(self) -> str:
@@ -139,6 +142,8 @@ class Plan:
             for name, spec in suite.model_specs.items()
         }
         self._identities = ChatIdentities(suite)
+        by_case = [name for name, cls in self.classes.items() if tells_by_case(cls)]
+        self.answers = Answers(opened(self.build_model, by_case), self.datasets)
         self.cells: list[PlannedCell] = []
         self.misfits: list[Misfit] = []
         self._plan()
@@ -190,7 +195,8 @@ class Plan:
             "seed": cell.seed,
         }
         score = self._identities.in_place(cell.task.fingerprint("score"))
-        return PlannedCell(cell, tuple(units), predict, score, spec.baseline)
+        answers = self.answers.content(cell.model, cell.dataset)
+        return PlannedCell(cell, tuple(units), predict, score, spec.baseline, answers)
 
     @cached_property
     def _model_identity(self) -> dict[str, dict[str, Any]]:
@@ -205,7 +211,11 @@ class Plan:
             found[name] = {
                 "code": source_identity(spec.reference, group=ADAPTERS, base=self.suite.base),
                 **{key: value for key, value in written[name].items() if key not in (*NOT_OPTIONS, *files)},
-                **{key: _path_identity(path) for key, path in files.items()},
+                **{
+                    key: _path_identity(p)
+                    for key, p in files.items()
+                    if key not in self.answers.options(name)
+                },
             }
         return found
 
@@ -256,9 +266,12 @@ class Plan:
 
     def trust(self, cells: Mapping[str, Mapping[str, Any]]) -> None:
         """Take what kept predictions depend on from a manifest's cells: no model is asked, and its files may have gone."""
+        self.answers.trust()
         self.cells = [
-            replace(planned, predict=cells[planned.name]["predict"]) if planned.name in cells else planned
-            for planned in self.cells
+            replace(p, predict=cells[p.name]["predict"], answers=cells[p.name].get("answers"))
+            if p.name in cells
+            else p
+            for p in self.cells
         ]
 
     def length_unit(self, dataset: str) -> str:

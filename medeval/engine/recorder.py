@@ -90,6 +90,7 @@ class UnitRecorder:
         coroutine wait for no slot, since judges are asked side by side and limited by their servers.
     stopped: the failure that ends the run, which no record holds.
     measured: False where outputs are kept for later: nothing is scored, and no records are written.
+    answers: hashes of what an output source holds for the cases, see ``medeval.engine.answers``; {} for a model.
     on_wait: told True before ``take`` has to wait for a slot and False after it: that time is not the model's.
     """
 
@@ -105,6 +106,7 @@ class UnitRecorder:
     on_wait: Callable[[bool], None] = lambda waits: None
     chats: Chats | None = None
     measured: bool = True
+    answers: Mapping[str, str] = field(default_factory=dict)
     stopped: CaseFailure | None = None
     begin: float = field(default_factory=time.perf_counter)
     rows: Rows = field(init=False)
@@ -170,6 +172,7 @@ class UnitRecorder:
         taken = [future.result() for future in self._taken]
         rows = [row for item in taken for row in item.rows]
         made_under = {"predict": self.planned.predict_hash, "cases": dict(self.fingerprints)}
+        made_under |= {"answers": dict(self.answers)} if self.answers else {}
         if self.work == "predict" and not self._cut:
             self._write_predictions(taken, made_under)
         if self.stopped is not None:

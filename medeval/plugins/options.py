@@ -43,8 +43,8 @@ def validate_options(cls: Any, options: Mapping[str, Any], base: Path | None = N
     Raises ``OptionsError`` with every mistake and the nearest known key.
     """
     given = _plain(options)
-    checked = _check(cls, given)
-    filled = {**_defaults(cls, checked, given), **_anchor(given, checked, base)}
+    checked = _check(cls, given, base)
+    filled = {**_defaults(cls, checked, given, base), **_anchor(given, checked, base)}
     return {key: filled[key] for key in option_names(type(checked)) if key in filled}
 
 
@@ -53,7 +53,7 @@ def path_options(cls: Any, options: Mapping[str, Any], base: Path | None = None)
     given = _plain(options)
     return {
         ".".join(map(str, key)): _place(path, base)
-        for key, path in _paths((), _check(cls, given), set(given))
+        for key, path in _paths((), _check(cls, given, base), set(given))
     }
 
 
@@ -63,7 +63,7 @@ def build(cls: Any, options: Mapping[str, Any], base: Path | None = None) -> Any
     Raises ``OptionsError`` for wrong options, ``PluginError`` with the line when the constructor itself fails.
     """
     with folder_of(sys.modules.get(getattr(cls, "__module__", ""))):
-        checked = _check(cls, validate_options(cls, options, base))
+        checked = _check(cls, validate_options(cls, options, base), base)
         if isinstance(checked, cls if isinstance(cls, type) else ()):
             return checked
         keywords = {field.alias or name: getattr(checked, name) for name, field in type(checked).model_fields.items()
@@ -76,7 +76,8 @@ def build(cls: Any, options: Mapping[str, Any], base: Path | None = None) -> Any
             raise PluginError(f"{name_of(cls)} cannot be built: {told(error)}") from error
 
 
-def _check(cls: Any, given: dict[str, Any]) -> BaseModel:
+def _check(cls: Any, given: dict[str, Any], base: Path | None) -> BaseModel:
+    """base is the validators' too, as ``info.context["base"]``: for options that name plug-ins themselves."""
     model = options_of(cls)
     extra = [] if model.model_config.get("extra") == "forbid" else set(given) - set(option_names(model))
     unknown = [
@@ -85,7 +86,7 @@ def _check(cls: Any, given: dict[str, Any]) -> BaseModel:
     ]
     try:
         # strict JSON: a list may become a tuple and text a Path, but no text a number
-        checked = model.model_validate_json(json.dumps(given), strict=True)
+        checked = model.model_validate_json(json.dumps(given), strict=True, context={"base": base})
     except ValidationError as error:
         raise OptionsError(unknown + complaints(error, given, model)) from None
     except UserError as error:
@@ -108,7 +109,7 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
 
 
-def _defaults(cls: Any, checked: BaseModel, given: dict[str, Any]) -> dict[str, Any]:
+def _defaults(cls: Any, checked: BaseModel, given: dict[str, Any], base: Path | None) -> dict[str, Any]:
     """Defaults that survive being written down; the others (objects, paths of its own) are left to the plug-in."""
     found: dict[str, Any] = {}
     for name, field in type(checked).model_fields.items():
@@ -117,7 +118,7 @@ def _defaults(cls: Any, checked: BaseModel, given: dict[str, Any]) -> dict[str, 
             continue
         try:
             value = checked.model_dump(mode="json", include={name}, by_alias=True, warnings=False)[key]
-            _check(cls, {**given, key: value})
+            _check(cls, {**given, key: value}, base)
         except (PydanticSerializationError, OptionsError, ValueError, TypeError):
             continue
         found[key] = value
