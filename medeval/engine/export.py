@@ -27,9 +27,9 @@ def export_predictions(plan: Plan, folder: RunFolder) -> None:
     for planned in plan.cells:
         target = folder.path / "artifacts" / EXPORTED / _folder_of(planned, several_seeds)
         for unit in planned.units:
-            part = folder.part("predictions", unit)
-            if part.exists():
-                _export_unit(plan, folder, unit, part, target)
+            place = folder.units.place("predictions", unit)
+            if place is not None:
+                _export_unit(plan, folder, unit, place.path, target)
 
 
 def _folder_of(planned: PlannedCell, several_seeds: bool) -> Path:
@@ -46,7 +46,7 @@ def _export_unit(plan: Plan, folder: RunFolder, unit: UnitName, part: Path, targ
         return
     attempt(lambda: target.mkdir(parents=True, exist_ok=True), target)
     grids: dict[str, Grid | None] = {}
-    for output in kept_outputs(part):
+    for output in kept_outputs(folder.units.rows("predictions", unit)):
         if output.case_id not in grids:
             grids = {output.case_id: _grid(plan, folder, unit, output.case_id)}  # one case at a time
         grid = grids[output.case_id]

@@ -7,7 +7,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from medeval.decisions.conclude import conclude, endpoint_sections
 from medeval.decisions.evidence import RunEvidence
@@ -16,13 +19,16 @@ from medeval.decisions.verify import seal
 from medeval.engine.artifacts import artifact_folder
 from medeval.engine.manifest import package_version
 from medeval.engine.methods import methods_section
-from medeval.engine.plan import Plan, PlannedCell
+from medeval.engine.overview import model_rows, overview_section
+from medeval.engine.plan import Plan, PlannedCell, Shard
 from medeval.report import Section, write_report
+from medeval.runs.columns import CaseColumns, RecordColumns
+from medeval.runs.compact import compact
 from medeval.runs.files import attempt, write_json
 from medeval.runs.folder import RunFolder, UnitName
-from medeval.runs.parts import read_part
-from medeval.runs.run import Run, join_cases, kept_outputs, read_records
+from medeval.runs.run import Run, kept_outputs
 from medeval.statistics import Resamples, clusters
+from medeval.statistics.labels import combined, partition
 from medeval.suite.replicates import MARK
 from medeval.tasks.base import Task
 from medeval.tasks.summary import CellEvidence, Evidence, Summary
@@ -31,49 +37,87 @@ from medeval.types import CaseFailure, Key, RunError, Status, nearest
 from medeval.types.views import Column, GalleryItem, Picture, Table
 
 FAILURES_SHOWN = 50
+_FAILURES = frozenset(str(status) for status in Status if status.failed)
 
 
 def finish(plan: Plan, folder: RunFolder, report: bool) -> None:
-    """Write summary.json and, if asked, report.html. Both are made from what is in the folder alone."""
+    """Bundle small parts, write summary.json and, if asked, report.html: made from what is in the folder alone."""
+    compact(folder, [planned.units for planned in plan.cells])
     failed = _Failed()
-    summaries = [
+    summaries = _summaries(plan, folder, failed)
+    write_json(folder.path / "summary.json", _summary(plan, summaries, failed))
+    confirmed = conclude(folder.path)
+    if report:
+        _write_report(plan, folder, summaries, failed, confirmed, folder.path / "report.html")
+    seal(folder.path, folder.elsewhere())
+
+
+def report_again(run: Run, path: Path) -> None:
+    """Write the report of a finished run to ``path``, from its records and kept predictions; no model is asked.
+
+    Raises ``RunError`` for a run without a summary, ``DatasetError`` where its data are gone (the pictures need them).
+    """
+    confirmed = run.summary().get("endpoint")
+    plan, folder, failed = plan_of(run), RunFolder(run.path), _Failed()
+    _write_report(plan, folder, _summaries(plan, folder, failed), failed, confirmed, path)
+
+
+def plan_of(run: Run) -> Plan:
+    """The plan that a run was made by, trusting what its manifest says of the models."""
+    plan = Plan(run.suite(), Shard.parse(run.shard()))
+    plan.trust(run.manifest["cells"])
+    return plan
+
+
+def _summaries(plan: Plan, folder: RunFolder, failed: _Failed) -> list[tuple[Task, Summary]]:
+    return [
         (task, task.summarize(_evidence(plan, folder, task, failed)))
         for task in plan.suite.tasks
         if _has(plan, task)
     ]
-    write_json(folder.path / "summary.json", _summary(plan, summaries, failed))
-    confirmed = conclude(folder.path)
-    if report:
-        title = f"{plan.suite.name}: evaluation report"
-        repeated = replicate_sections(RunEvidence(Run.open(folder.path))) if _replicated(plan) else []
-        sections = [
-            *endpoint_sections(confirmed),
-            *_sections(plan, summaries, failed, folder.manifest() or {}),
-            *repeated,
-        ]
-        pictures = _Pictures(plan, folder)
-        path = folder.path / "report.html"
-        attempt(lambda: write_report(path, title, sections, _meta(plan, folder), pictures.draw), path)
-    seal(folder.path)
+
+
+def _write_report(
+    plan: Plan, folder: RunFolder, summaries: Sequence[tuple[Task, Summary]], failed: _Failed,
+    confirmed: dict[str, Any] | None, path: Path,
+) -> None:  # fmt: skip
+    title = f"{plan.suite.name}: evaluation report"
+    repeated = replicate_sections(RunEvidence(Run.open(folder.path))) if _replicated(plan) else []
+    sections = [
+        *endpoint_sections(confirmed),
+        *_sections(plan, summaries, failed, folder.manifest() or {}),
+        *repeated,
+    ]
+    pictures = Pictures(plan, folder)
+    attempt(lambda: write_report(path, title, sections, _meta(plan, folder), pictures.draw), path)
 
 
 class _Failed:
     """Failed records by task, dataset, model, status, case and error; taken as the records pass by."""
+
+    COLUMNS = ("task", "dataset", "model", "status", "case", "error")
 
     def __init__(self) -> None:
         self._cells: dict[tuple[str, ...], Counter[tuple[str, ...]]] = {}
 
     def see(self, cell: CellEvidence, task: str) -> None:
         """All failures of a cell; seen twice they count once."""
-        frame = cell.frame[cell.frame["status"].isin([str(status) for status in Status if status.failed])]
-        rows = frame[["task", "dataset", "model", "status", "case", "error"]].fillna("")
-        self._cells[task, cell.dataset, cell.model, cell.arm] = Counter(
-            rows.itertuples(index=False, name=None)
-        )
+        status = cell.columns.labels("status")
+        failures = [str(value) in _FAILURES for value in status.values]
+        rows = np.flatnonzero(status.each(failures, False))
+        found: Counter[tuple[str, ...]] = Counter()
+        if len(rows):
+            columns = [cell.columns.labels(name)[rows] for name in _Failed.COLUMNS]
+            for same in partition(combined([column.codes for column in columns])):
+                found[tuple(str(column[int(same[0])] or "") for column in columns)] += len(same)
+        self._cells[task, cell.dataset, cell.model, cell.arm] = found
 
     def counts(self) -> Counter[tuple[str, ...]]:
         """Failure -> number of its records."""
-        return sum(self._cells.values(), Counter())
+        found: Counter[tuple[str, ...]] = Counter()
+        for cell in self._cells.values():
+            found.update(cell)
+        return found
 
     def by_status(self) -> dict[str, int]:
         """Status -> number of records."""
@@ -119,6 +163,10 @@ def _evidence(plan: Plan, folder: RunFolder, task: Task, failed: _Failed) -> Evi
         seed = plan.suite.seeds[0]
         return Resamples(dataset, clusters([i.patient for i in index], [i.id for i in index]), seed=seed)
 
+    @cache
+    def cases(dataset: str) -> CaseColumns:
+        return CaseColumns(folder.cases(dataset))
+
     def load() -> Iterator[CellEvidence]:
         cells: dict[tuple[str, str, str], list[PlannedCell]] = {}
         for planned in plan.cells:
@@ -127,13 +175,13 @@ def _evidence(plan: Plan, folder: RunFolder, task: Task, failed: _Failed) -> Evi
                     planned
                 )
         for (dataset, model, arm), group in cells.items():
-            paths = [folder.part("records", unit) for planned in group for unit in planned.units]
-            frame = read_records([path for path in paths if path.exists()])
-            if len(frame):
-                joined, unit = join_cases(frame, folder), plan.length_unit(dataset)
+            places = [folder.units.place("records", unit) for planned in group for unit in planned.units]
+            columns = RecordColumns([place for place in places if place is not None], cases(dataset))
+            if len(columns):
+                unit = plan.length_unit(dataset)
                 made = {planned.cell.seed: artifact_folder(planned, folder) for planned in group}
                 there = {seed: path for seed, path in made.items() if path.is_dir()}
-                cell = CellEvidence(dataset, model, arm, group[0].baseline, joined, unit, there)
+                cell = CellEvidence(dataset, model, arm, group[0].baseline, columns, unit, there)
                 failed.see(cell, task.label)
                 yield cell
 
@@ -174,13 +222,15 @@ def _sections(
 ) -> list[Section]:
     rows = [row for _, summary in summaries for row in summary.scores]
     overview = overview_tables(rows)
-    sections = [Section("Scores", overview, _score_text(plan, rows))] if overview else []
+    told = [(task, summary.scores) for task, summary in summaries]
+    sections = [overview_section(told, manifest, failed.by_status())]
+    sections += [Section("Scores", overview, _score_text(plan, rows))] if overview else []
     for task, summary in summaries:
         views = [view for view in summary.views if not _is_overview(view, overview)]
         sections.append(Section(task.label, views, _labels_text(task)))
     sections.append(Section("Failures", [_failure_table(failed)]))
     views = [view for section in sections for view in section.views]
-    sections.append(methods_section([task for task, _ in summaries], views, manifest))
+    sections.append(methods_section([task for task, _ in summaries], views, manifest, failed.by_status()))
     return sections
 
 
@@ -217,7 +267,7 @@ def _score_text(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     if any(row["prompt"] for row in rows):
         lines.append("Tight boxes, points and clicks are drawn from the reference masks (ground truth).")
-    if any(row["baseline"] for row in rows):
+    if len({row["baseline"] for row in rows}) > 1:
         lines.append("Models tagged baseline are floors, ceilings and classical methods.")
     if plan.shard.count > 1:
         lines.append(
@@ -243,23 +293,20 @@ def _meta(plan: Plan, folder: RunFolder) -> dict[str, Any]:
     return {
         "suite": plan.suite.name,
         "medeval": manifest.get("medeval"),
-        "finished": manifest.get("updated"),
+        "finished": str(manifest.get("updated") or "").replace("T", " ").replace("+0000", " UTC"),
         "seeds": ", ".join(map(str, plan.suite.seeds)),
         "datasets": [
             {"dataset": name, **{key: "unknown" if data[key] is None else data[key] for key in shown}}
             for name, data in manifest.get("datasets", {}).items()
         ],
-        "models": [
-            {"model": name, "options": json.dumps(options, ensure_ascii=False)}
-            for name, options in manifest.get("suite", {}).get("models", {}).items()
-        ],
+        "models": model_rows(manifest),
         "versions": manifest.get("versions", {}),
         "machine": manifest.get("machine", {}),
         "suite as run": json.dumps(manifest.get("suite", {}), indent=1, ensure_ascii=False),
     }
 
 
-class _Pictures:
+class Pictures:
     """Draws gallery items from the kept predictions."""
 
     def __init__(self, plan: Plan, folder: RunFolder) -> None:
@@ -293,13 +340,8 @@ class _Pictures:
         return None
 
     def _owes(self, unit: UnitName, item: GalleryItem) -> bool:
-        path = self._folder.part("records", unit)
-        if not path.exists():
-            return False
-        rows = read_part(path, ["case", "structure", "prompt", "round", "sample"]).to_pylist()
         wanted = {"case": item.case_id, **item.key._asdict()}
-        return wanted in rows
+        return wanted in self._folder.units.rows("records", unit, list(wanted))
 
     def _kept(self, unit: UnitName, case_id: str, key: Key) -> Any:
-        path = self._folder.part("predictions", unit)
-        return next(iter(kept_outputs(path, case_id, key)), None) if path.exists() else None
+        return next(kept_outputs(self._folder.units.rows("predictions", unit), case_id, key), None)

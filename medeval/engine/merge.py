@@ -10,16 +10,17 @@ from medeval.engine.export import EXPORTED, export_predictions
 from medeval.engine.finish import finish
 from medeval.engine.manifest import make_manifest
 from medeval.engine.plan import Plan
-from medeval.runs.files import TEMPORARY, attempt, locked, sweep, writing
-from medeval.runs.folder import RunFolder, open_folder
-from medeval.runs.parts import read_meta
+from medeval.runs.compact import absorb, tidy
+from medeval.runs.files import TEMPORARY, attempt
+from medeval.runs.folder import RunFolder
+from medeval.runs.place import open_folder, opened
 from medeval.runs.run import Run
 from medeval.types import RunError
 
 PARTS = ("records", "predictions", "timings", "journal")
 
 
-def merge(out: Path, shards: Sequence[Path]) -> Run:
+def merge(out: Path | str, shards: Sequence[Path | str]) -> Run:
     """Copy the shards' parts into ``out`` and sum them up.
 
     Raises ``RunError`` when a folder is no run, when the shards are not of one suite and data, or when units are missing.
@@ -28,12 +29,10 @@ def merge(out: Path, shards: Sequence[Path]) -> Run:
         raise RunError("nothing to merge: name the folders of the shards")
     runs = [Run(open_folder(path)) for path in shards]
     _check(runs)
-    folder = RunFolder(out)
-    folder.create()
-    with locked(folder.path):
-        sweep(folder.path)
+    with opened(out) as folder:
         for source in runs:
-            _copy(source.path, folder.path)
+            _copy(source.fetch().path, folder)
+        tidy(folder)
         plan = Plan(runs[0].suite())
         _check_data(plan, runs)
         for source in runs:
@@ -42,11 +41,11 @@ def merge(out: Path, shards: Sequence[Path]) -> Run:
             folder.write_cases(name, list(dataset.index), plan.fingerprints[name])
         folder.write_manifest(make_manifest(plan, folder.manifest()))
         _check_whole(plan, folder)
-        folder.log("merge", shards=[str(source.path) for source in runs])
+        folder.log("merge", shards=[source.where for source in runs])
         finish(plan, folder, report=True)
         if plan.suite.save_predictions:
             export_predictions(plan, folder)
-    return Run.open(out)
+    return Run(folder)
 
 
 def _check(runs: Sequence[Run]) -> None:
@@ -69,6 +68,8 @@ def _differing_cells(first: Run, other: Run) -> str:
     """What differs between the models and protocols of two shards of one suite, "" when nothing does."""
     cells = first.manifest["cells"]
     for name, cell in other.manifest["cells"].items():
+        if cells.get(name, cell).get("answers") != cell.get("answers"):
+            return f"{name}: the predictions that it was given are others"
         before, now = cells.get(name, cell)["predict"], cell["predict"]
         changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
         if changed:
@@ -84,13 +85,10 @@ def _check_data(plan: Plan, runs: Sequence[Run]) -> None:
         )
 
 
-def _copy(source: Path, target: Path) -> None:
+def _copy(source: Path, folder: RunFolder) -> None:
+    target = folder.path
     for kind in PARTS:
-        for path in sorted((source / kind).iterdir()):
-            if path.name.startswith("."):
-                continue
-            with writing(target / kind / path.name) as temporary:
-                shutil.copyfile(path, temporary)
+        absorb(source, folder, kind)
     for path in sorted((source / "artifacts").iterdir()):
         place = target / "artifacts" / path.name
         if path.is_dir() and not path.name.startswith(".") and path.name != EXPORTED and not place.exists():
@@ -100,10 +98,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _check_whole(plan: Plan, folder: RunFolder) -> None:
-    parts = [folder.part("records", unit) for planned in plan.cells for unit in planned.units]
-    missing = [part for part in parts if read_meta(part) is None]
+    units = [unit for planned in plan.cells for unit in planned.units]
+    missing = [unit for unit in units if folder.unit_meta(unit) is None]
     if missing:
         raise RunError(
-            f"{len(missing)} of {len(parts)} units are in none of the shards, for example {missing[0].stem}; run the "
+            f"{len(missing)} of {len(units)} units are in none of the shards, for example {missing[0].stem}; run the "
             f"missing shards and merge again (what is there was copied to {folder.path})"
         )

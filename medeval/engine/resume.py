@@ -8,8 +8,8 @@ from typing import Any
 
 from medeval.engine.plan import Plan, PlannedCell
 from medeval.engine.reading import Job
+from medeval.runs.compact import remove
 from medeval.runs.folder import RunFolder, UnitName
-from medeval.runs.parts import read_meta
 from medeval.types import RunError
 
 
@@ -28,7 +28,7 @@ def pending(plan: Plan, planned: PlannedCell, folder: RunFolder, retry_errors: b
         retried = retry_errors and meta["missing"]
         if not retried:  # a broken file that was mended is what --retry-errors is for
             _check_content(plan, folder, unit, meta)
-        if retried:
+        if plan.answers.changed(unit, meta) or retried:
             jobs.append(Job(unit))  # its journal stays: steps that were finished are not paid for twice
         elif meta["score"] != planned.score_hash:
             jobs.append(_rescore(folder, unit))
@@ -37,18 +37,19 @@ def pending(plan: Plan, planned: PlannedCell, folder: RunFolder, retry_errors: b
 
 def _recovered(plan: Plan, planned: PlannedCell, folder: RunFolder, unit: UnitName) -> Job:
     """A unit without records: its whole predictions part, if a kill left one, needs no model."""
-    kept = read_meta(folder.part("predictions", unit))
+    kept = folder.units.meta("predictions", unit)
     usable = (
         kept is not None
         and kept["kept"]
         and kept["predict"] == planned.predict_hash
         and kept["cases"] == plan.case_fingerprints(unit)
+        and not plan.answers.changed(unit, kept)
     )
     return Job(unit, "score" if usable else "predict")
 
 
 def _rescore(folder: RunFolder, unit: UnitName) -> Job:
-    kept = read_meta(folder.part("predictions", unit))
+    kept = folder.units.meta("predictions", unit)
     if kept is None or not kept["kept"]:
         raise RunError(
             f"{folder.path}: metrics changed, but the predictions of {unit.dataset} / {unit.model} were not kept, so they "
@@ -102,11 +103,10 @@ def drop_superseded(plan: Plan, folder: RunFolder) -> int:
     for cell in plan.cells:
         ids = held.setdefault(json.dumps(cell.identity), set())
         ids.update(case_id for unit in cell.units for case_id in unit.case_ids)
-    dropped = 0
-    for path in sorted((folder.path / "records").glob("[!.]*.parquet")):
-        meta = None if path.stem in planned else read_meta(path)
-        if meta is not None and held.get(json.dumps(meta["cell"]), set()) & set(meta["cases"]):
-            for kind in ("records", "predictions", "timings"):
-                (folder.path / kind / path.name).unlink(missing_ok=True)
-            dropped += 1
-    return dropped
+    superseded = [
+        stem
+        for stem, meta in folder.units.metas("records", planned)
+        if held.get(json.dumps(meta["cell"]), set()) & set(meta["cases"])
+    ]
+    remove(folder, superseded)
+    return len(superseded)

@@ -2,7 +2,7 @@
 
 manifest.json   the suite as resolved, fingerprints, versions, machine, seeds
 cases/          the index of each dataset, once; `by:` joins it
-records/        one Parquet part a unit: keys, status, the task's columns, metric values
+records/        one Parquet part a unit, many of them bundled: keys, status, the task's columns, metric values
 predictions/    what the models answered, packed (kept by default)
 timings/        everything measured by a clock, outside of a record's identity
 journal/        finished steps of units in flight or of dialogues
@@ -19,14 +19,16 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from medeval.runs.bundles import Parts
 from medeval.runs.files import attempt, read_json, write_json
 from medeval.runs.parts import read_meta, read_part, write_part
-from medeval.types import CaseInfo, RunError, Unit, digest
+from medeval.types import CaseInfo, Unit, digest
 
 SUBFOLDERS = ("cases", "records", "predictions", "timings", "journal", "artifacts")
 
@@ -67,6 +69,16 @@ class RunFolder:
             target = self.path / name
             attempt(lambda target=target: target.mkdir(parents=True, exist_ok=True), self.path)  # type: ignore[misc]
 
+    @cached_property
+    def units(self) -> Parts:
+        """The units' parts, each a file of its own or bundled with others."""
+        return Parts(self)
+
+    @property
+    def where(self) -> str:
+        """How the run is called in messages and opened again: its path, or the URL where it is published."""
+        return str(self.path)
+
     @property
     def manifest_path(self) -> Path:
         """Where the manifest is."""
@@ -80,14 +92,31 @@ class RunFolder:
         """Path of a unit's part: kind is records, predictions or timings."""
         return self.path / kind / f"{unit.stem}.parquet"
 
+    def parts(self, kind: str, pattern: str = "[!.]*.parquet") -> list[Path]:
+        """Whole files of a room, sorted by name; one that is being written has a name that begins with a dot."""
+        return sorted((self.path / kind).glob(pattern))
+
+    def drop(self, kind: str, name: str) -> None:
+        """Remove one file of a room; it may be missing."""
+        (self.path / kind / name).unlink(missing_ok=True)
+
+    def finished(self, unit: UnitName) -> None:
+        """All parts of a unit are there. A run that lies elsewhere publishes them; here there is nothing to do."""
+
+    def need(self, *rooms: str) -> None:
+        """Have these rooms on this machine, by default all; a run that lies elsewhere is fetched as it is needed."""
+
+    def elsewhere(self) -> dict[str, str]:
+        """name -> SHA-256 of the run's files that are not on this machine; none for a plain folder."""
+        return {}
+
     def journal(self, unit: UnitName, made_under: Sequence[str]) -> Path:
         """Path of a unit's journal. made_under: hashes of all that its steps depend on beside the unit's name."""
         return self.path / "journal" / f"{unit.stem}-{digest(*made_under)[:12]}.jsonl"
 
     def unit_meta(self, unit: UnitName) -> dict[str, Any] | None:
         """What a finished unit was made under; None when there is no whole part of it."""
-        path = self.part("records", unit)
-        return read_meta(path) if path.exists() else None
+        return self.units.meta("records", unit)
 
     def write_cases(self, dataset: str, cases: Sequence[CaseInfo], fingerprints: Mapping[str, str]) -> None:
         """Keep a dataset's index with each case's fingerprint; cases of an earlier, wider index are kept too."""
@@ -137,14 +166,6 @@ CASES = pa.schema(
         ("structures", pa.string()),
     ]
 )
-
-
-def open_folder(path: Path) -> RunFolder:
-    """An existing run. Raises ``RunError`` when the path is no run folder."""
-    folder = RunFolder(Path(path))
-    if not folder.manifest_path.exists():
-        raise RunError(f"{path}: not a run folder (it has no manifest.json)")
-    return folder
 
 
 def unit_name(task: str, dataset: str, model: str, arm: str, seed: int, unit: Unit) -> UnitName:

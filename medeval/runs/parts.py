@@ -109,9 +109,14 @@ def read_part(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         ) as part:  # a third cheaper than read_table on parts of one case
             return part.read(columns=columns, use_threads=False)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise RunError(
-            f"{path}: a part that cannot be read ({error}); delete it and give the run's command again"
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> RunError:
+    """What is said of a torn part."""
+    return RunError(
+        f"{path}: a part that cannot be read ({error}); delete it and give the run's command again"
+    )
 
 
 def prediction_row(

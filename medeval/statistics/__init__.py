@@ -17,22 +17,27 @@ Results do not depend on the order of the input rows, on the number of threads o
 from medeval.statistics.estimates import (
     Estimate,
     estimate,
+    estimates,
     interval_text,
     macro_estimate,
     paired_difference,
 )
 from medeval.statistics.incomplete import bounds
-from medeval.statistics.resamples import Resamples, clusters, pooled_clusters
+from medeval.statistics.labels import Labels
+from medeval.statistics.resamples import Resamples, cluster_labels, clusters, pooled_clusters
 from medeval.statistics.scores import Average, Sample
 
 __all__ = [
     "Average",
     "Estimate",
+    "Labels",
     "Resamples",
     "Sample",
     "bounds",
+    "cluster_labels",
     "clusters",
     "estimate",
+    "estimates",
     "interval_text",
     "macro_estimate",
     "paired_difference",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medeval.metrics.base import Metric
-from medeval.statistics.draws import averaged, difference, draw
-from medeval.statistics.intervals import METHODS, NO_INTERVAL, Jackknife, Method, interval
+from medeval.statistics.draws import Draws, Wanted, averaged, difference, draw_all
+from medeval.statistics.intervals import METHODS, NO_INTERVAL, Interval, Jackknife, Method, interval
+from medeval.statistics.labels import Labels
 from medeval.statistics.resamples import Resamples
 from medeval.statistics.scores import ESTIMANDS, Average, Sample, Score, bind
 
+_HELD_NUMBERS = 2**22  # of the per-patient sums of scores that are drawn together: 32 MB
 FEW_PATIENTS = 50  # below it the intervals of skewed scores cover clearly less than they say
 
 
@@ -44,9 +46,10 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(metric: Metric, statistics: Mapping[str, NDArray], patients: Sequence[str] | NDArray, resamples: Resamples,
-             *, average: Average = "records", groups: Sequence[str] | NDArray | None = None, state: Any = None,
-             method: Method = "auto", confidence: float = 0.95) -> Estimate:  # fmt: skip
+def estimate(metric: Metric, statistics: Mapping[str, NDArray], patients: Sequence[str] | NDArray | Labels,
+             resamples: Resamples, *, average: Average = "records",
+             groups: Sequence[str] | NDArray | Labels | None = None, state: Any = None, method: Method = "auto",
+             confidence: float = 0.95) -> Estimate:  # fmt: skip
     """One score over n records with its interval, patients resampled.
 
     statistics: field -> (n,) stored statistics, finite. patients: (n,) cluster of each record, from ``clusters``.
@@ -60,6 +63,31 @@ def estimate(metric: Metric, statistics: Mapping[str, NDArray], patients: Sequen
     return _estimate(
         metric, (Sample(statistics, patients, groups),), resamples, average, state, method, confidence
     )
+
+
+def estimates(
+    scores: Iterable[tuple[Metric, Sample]], resamples: Resamples, *, average: Average = "records", state: Any = None,
+    method: Method = "auto", confidence: float = 0.95,
+) -> Iterator[Estimate]:  # fmt: skip
+    """``estimate`` of many scores of one dataset, to the byte, with the resamples passed through once for all of them.
+
+    scores: (metric, its records); taken one by one, and of each only what is summed by patient is held, so that a generator
+    keeps memory flat. Twenty metrics of the same records cost little more than twice as much as one.
+    """
+    _check_average(average)
+    held: list[_Telling] = []
+    last: tuple[Any, NDArray[np.int64]] | None = (
+        None  # scores of the same records share the numbers of their patients
+    )
+    for metric, sample in scores:
+        if last is None or last[0] is not sample.patients:
+            last = (sample.patients, resamples.codes(sample.patients))
+        bound = _Bound(metric, (sample,), resamples, average, state, [last[1]])
+        held.append(_Telling(metric, [bound], ESTIMANDS[average], method, confidence))
+        if sum(one.size for one in held) >= _HELD_NUMBERS:
+            yield from _drawn(held)
+            held = []
+    yield from _drawn(held)
 
 
 def paired_difference(
@@ -99,33 +127,42 @@ def _estimate(
     confidence: float,
 ) -> Estimate:  # fmt: skip
     """The score of one sample, or the first's less the second's."""
-    if average not in ESTIMANDS:
-        raise ValueError(f"average is {average!r}; it must be one of {', '.join(ESTIMANDS)}")
+    _check_average(average)
     estimand = ("difference, " if len(samples) > 1 else "") + ESTIMANDS[average]
     return _told(metric, [_Bound(metric, samples, resamples, average, state)], estimand, method, confidence)
 
 
+def _check_average(average: str) -> None:
+    if average not in ESTIMANDS:
+        raise ValueError(f"average is {average!r}; it must be one of {', '.join(ESTIMANDS)}")
+
+
 class _Bound:
-    """One or two samples of one dataset as functions of cluster counts."""
+    """One or two samples of one dataset as functions of cluster counts; their records are not held.
+
+    n: records of the first. present: clusters that hold records. span: lowest and highest possible value of the score or
+    difference; wider where records lie outside of the metric's range. notes: what must be said of these samples beside their
+    patients. size: numbers that are held.
+    """
 
     def __init__(
-        self, metric: Metric, samples: Sequence[Sample], resamples: Resamples, average: Average, state: Any
-    ) -> None:
-        self.samples = samples
+        self, metric: Metric, samples: Sequence[Sample], resamples: Resamples, average: Average, state: Any,
+        codes: Sequence[NDArray[np.int64]] = (),
+    ) -> None:  # fmt: skip
         self.resamples = resamples
-        self.codes = [resamples.codes(sample.patients) for sample in samples]
-        self.empty = min(map(len, self.codes)) == 0
+        codes = codes or [resamples.codes(sample.patients) for sample in samples]
         size = len(resamples.clusters)
+        counts = [np.bincount(code, minlength=size) for code in codes]
+        self.n = len(codes[0])
+        self.empty = min(map(len, codes)) == 0
         self.scores: list[Score] = [] if self.empty else [
             bind(metric, sample, code, size, average, state)
-            for sample, code in zip(samples, self.codes, strict=True)
+            for sample, code in zip(samples, codes, strict=True)
         ]  # fmt: skip
-        self.present = np.unique(np.concatenate(self.codes))
-
-    @property
-    def notes(self) -> list[str]:
-        """What must be said of these samples beside their patients."""
-        return [*(score.note for score in self.scores), *_unequal(self.codes, self.resamples)]
+        self.present = np.flatnonzero(np.sum(counts, axis=0))
+        self.notes = [*(score.note for score in self.scores), *_unequal(counts)]
+        self.span = (0.0, 0.0) if self.empty else _span(metric, samples)
+        self.size = sum(score.size for score in self.scores)
 
     def value(self) -> float:
         """The score, NaN where undefined."""
@@ -142,41 +179,77 @@ class _Bound:
 def _told(
     metric: Metric, parts: Sequence[_Bound], estimand: str, method: Method, confidence: float
 ) -> Estimate:
-    """The mean of the parts with its interval, and all that must be said about it."""
-    if method not in METHODS or not 0 < confidence < 1:
-        raise ValueError(
-            f"method {method!r}, confidence {confidence}: one of {', '.join(METHODS)} and a share in (0, 1)"
-        )
-    if any(part.empty for part in parts):
-        return Estimate(None, None, None, 0, 0, "none", estimand, "no records")
-    value = float(np.mean([part.value() for part in parts]))
-    patients, notes = _patients_of(parts)
-    why = _no_interval(metric, value)
-    notes += [*why, *(note for part in parts for note in part.notes)]
-    found = NO_INTERVAL
-    if all(len(part.present) > 1 for part in parts) and not why:
-        errors = method in ("auto", "studentised", "t")
-        draws = [draw(part.scores, part.resamples, part.present, errors) for part in parts]
-        one = len(parts) == 1
-        found = interval(
-            draws[0] if one else averaged(draws), method, confidence, _span(metric, [part.samples for part in parts]),
-            parts[0].jackknife() if one else None,
+    return next(_drawn([_Telling(metric, parts, estimand, method, confidence)]))
+
+
+class _Telling:
+    """The mean of the parts, and all that must be said about it; its interval when its draws are there."""
+
+    def __init__(
+        self, metric: Metric, parts: Sequence[_Bound], estimand: str, method: Method, confidence: float
+    ) -> None:
+        if method not in METHODS or not 0 < confidence < 1:
+            raise ValueError(
+                f"method {method!r}, confidence {confidence}: one of {', '.join(METHODS)} and a share in (0, 1)"
+            )
+        self.parts, self._estimand, self._method, self._confidence = parts, estimand, method, confidence
+        self.empty = any(part.empty for part in parts)
+        self.size = sum(part.size for part in parts)
+        self.draws: list[Draws] = []
+        self._notes: list[str] = []
+        self.resampled = False
+        if not self.empty:
+            self._value = float(np.mean([part.value() for part in parts]))
+            self._patients, notes = _patients_of(parts)
+            why = _no_interval(metric, self._value)
+            self._notes = [*notes, *why, *(note for part in parts for note in part.notes)]
+            self.resampled = all(len(part.present) > 1 for part in parts) and not why
+
+    def wanted(self) -> list[Wanted]:
+        """The draws that its interval needs, one a part."""
+        errors = self._method in ("auto", "studentised", "t")
+        return [Wanted(part.scores, part.present, errors) for part in self.parts] if self.resampled else []
+
+    def told(self) -> Estimate:
+        """The estimate."""
+        if self.empty:
+            return Estimate(None, None, None, 0, 0, "none", self._estimand, "no records")
+        found = self._interval() if self.resampled else NO_INTERVAL
+        n = sum(part.n for part in self.parts)
+        text = "; ".join(dict.fromkeys(note for note in (*self._notes, *found.notes) if note))
+        return Estimate(_float(self._value), found.low, found.high, n, self._patients, found.method, self._estimand, text,
+                        found.undefined)  # fmt: skip
+
+    def _interval(self) -> Interval:
+        one = len(self.parts) == 1
+        spans = [part.span for part in self.parts]
+        return interval(
+            self.draws[0] if one else averaged(self.draws), self._method, self._confidence,
+            (min(span[0] for span in spans), max(span[1] for span in spans)),
+            self.parts[0].jackknife() if one else None,
         )  # fmt: skip
-    n = sum(len(part.codes[0]) for part in parts)
-    text = "; ".join(dict.fromkeys(note for note in (*notes, *found.notes) if note))
-    return Estimate(
-        _float(value), found.low, found.high, n, patients, found.method, estimand, text, found.undefined
-    )
 
 
-def _span(metric: Metric, parts: Sequence[Sequence[Sample]]) -> tuple[float, float]:
-    """Lowest and highest possible value of a score or of a difference; wider where records lie outside of the range."""
+def _drawn(tellings: Sequence[_Telling]) -> Iterator[Estimate]:
+    """The estimates of these, those over one dataset's resamples drawn together."""
+    by_resamples: dict[int, list[tuple[_Telling, Resamples, Wanted]]] = {}
+    for telling in tellings:
+        for part, wanted in zip(telling.parts, telling.wanted(), strict=False):
+            by_resamples.setdefault(id(part.resamples), []).append((telling, part.resamples, wanted))
+    for jobs in by_resamples.values():
+        found = draw_all([wanted for _, _, wanted in jobs], jobs[0][1])
+        for (telling, _, _), draws in zip(jobs, found, strict=True):
+            telling.draws.append(draws)
+    return (telling.told() for telling in tellings)
+
+
+def _span(metric: Metric, samples: Sequence[Sample]) -> tuple[float, float]:
     ends = [metric.range]
     if metric.linear:
-        values = [sample.statistics["value"] for samples in parts for sample in samples]
+        values = [sample.statistics["value"] for sample in samples]
         ends += [(float(np.min(v)), float(np.max(v))) for v in values]
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-    return (low, high) if len(parts[0]) == 1 else (low - high, high - low)
+    return (low, high) if len(samples) == 1 else (low - high, high - low)
 
 
 def _patients_of(parts: Sequence[_Bound]) -> tuple[int | None, list[str]]:
@@ -215,11 +288,11 @@ def _no_interval(metric: Metric, value: float) -> list[str]:
     return reasons[metric.interval]
 
 
-def _unequal(codes: Sequence[NDArray[np.int64]], resamples: Resamples) -> list[str]:
-    counts = [np.bincount(code, minlength=len(resamples.clusters)) for code in codes]
+def _unequal(counts: Sequence[NDArray[np.int64]]) -> list[str]:
+    """counts: records of each cluster, of one or two samples."""
     if all(np.array_equal(counts[0], other) for other in counts[1:]):
         return []
-    return [f"not the same records: {len(codes[0])} against {len(codes[1])}"]
+    return [f"not the same records: {counts[0].sum()} against {counts[1].sum()}"]
 
 
 def _float(value: float) -> float | None:

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medeval.metrics.base import Metric
+from medeval.statistics.labels import Labels
 from medeval.statistics.scores import Average, Sample, bind
 
 
 def bounds(metric: Metric, statistics: Mapping[str, NDArray], missing_n: int, worst: float | Mapping[str, ArrayLike],
            best: float | Mapping[str, ArrayLike], *, average: Average = "records",
-           groups: Sequence[str] | NDArray | None = None, missing_groups: Sequence[str] | NDArray | None = None,
+           groups: Sequence[str] | NDArray | Labels | None = None,
+           missing_groups: Sequence[str] | NDArray | Labels | None = None,
            state: Any = None) -> tuple[float | None, float | None]:  # fmt: skip
     """(all worst, all best): the score if the ``missing_n`` records that nobody's model is to blame for were so.
 
@@ -26,9 +28,11 @@ def bounds(metric: Metric, statistics: Mapping[str, NDArray], missing_n: int, wo
         raise ValueError(f"missing_n is {missing_n}; it cannot be negative")
     if average != "records" and (groups is None or missing_groups is None):
         raise ValueError(f"average={average!r} needs groups and missing_groups")
-    labels = None
-    if average != "records":
-        labels = np.concatenate([np.asarray(groups, dtype=str), np.asarray(missing_groups, dtype=str)])
+    labels = (
+        None
+        if average == "records" or groups is None or missing_groups is None
+        else _joined(groups, missing_groups)
+    )
     within: Average = "cases" if average == "patients" else average
 
     def scored(filling: float | Mapping[str, ArrayLike]) -> float | None:
@@ -43,3 +47,11 @@ def bounds(metric: Metric, statistics: Mapping[str, NDArray], missing_n: int, wo
         return None if math.isnan(value) else value
 
     return scored(worst), scored(best)
+
+
+def _joined(
+    first: Sequence[str] | NDArray | Labels, second: Sequence[str] | NDArray | Labels
+) -> NDArray | Labels:
+    if isinstance(first, Labels) and isinstance(second, Labels) and first.values is second.values:
+        return Labels(np.concatenate([first.codes, second.codes]), first.values, first.ordered)
+    return np.concatenate([np.asarray(first, dtype=str), np.asarray(second, dtype=str)])

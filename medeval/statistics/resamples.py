@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medeval.statistics.labels import Labels, combined
 from medeval.types.seeds import digest, rng
 
 _SEPARATOR = "\x1f"  # between dataset and patient: a control character that no id of the field holds
@@ -30,6 +32,30 @@ def clusters(patients: Sequence[str | None], cases: Sequence[str]) -> NDArray[np
     return np.array(
         [str(p) if k else f"{_UNKNOWN}{c}" for p, k, c in zip(patients, known, cases, strict=True)], dtype=str
     )
+
+
+def cluster_labels(patients: Labels, cases: Labels) -> Labels:
+    """``clusters`` of columns that are labels; cases are all named."""
+    width = len(cases.values)
+    of_case = np.full(width, -2, dtype=np.int32)
+    of_case[cases.codes] = patients.codes
+    if (of_case[cases.codes] == patients.codes).all():  # a case is one patient's: the ordinary thing
+        used = np.flatnonzero(of_case > -2)
+        places = np.zeros(width, dtype=np.int64)
+        places[used] = np.arange(len(used))
+        rows = places[cases.codes]
+    else:
+        pairs, rows = np.unique(combined([patients.codes, cases.codes]), return_inverse=True)
+        first = np.zeros(len(pairs), dtype=np.int64)
+        first[rows[::-1]] = np.arange(len(rows))[::-1]
+        return _named(patients[first], cases[first], rows)
+    return _named(Labels(of_case[used], patients.values), Labels(used.astype(np.int32), cases.values), rows)
+
+
+def _named(patients: Labels, cases: Labels, rows: NDArray) -> Labels:
+    """The clusters of these pairs, spread over the rows that hold them."""
+    names = Labels.of(clusters(patients.array().tolist(), cases.array().tolist()).tolist())
+    return Labels(names.codes[rows], names.values)
 
 
 def pooled_clusters(datasets: Sequence[str], patients: Sequence[str] | NDArray[np.str_]) -> NDArray[np.str_]:
@@ -132,17 +158,31 @@ class Resamples:
         self.clusters = names
         self.strata = np.repeat(np.arange(len(self._strata)), [len(s.patients) for s in self._strata])
         self._code = {name: code for code, name in enumerate(names)}
+        self._seen: tuple[Sequence[str], NDArray[np.int64]] | None = None
 
-    def codes(self, patients: Sequence[str] | NDArray) -> NDArray[np.int64]:
+    def codes(self, patients: Sequence[str] | NDArray | Labels) -> NDArray[np.int64]:
         """(n,) position of each record's cluster in ``clusters``. Raises ``ValueError`` for one that is not there."""
+        if isinstance(patients, Labels):
+            return self._codes_of(patients)
         names = np.asarray(patients, dtype=str).tolist()
         try:
             return np.fromiter(map(self._code.__getitem__, names), dtype=np.int64, count=len(names))
         except KeyError as error:
-            datasets = ", ".join(repr(s.dataset) for s in self._strata)
-            raise ValueError(
-                f"patient {error.args[0]!r} is not among the {len(self.clusters)} patients of {datasets}"
-            ) from None
+            raise self._stranger(error.args[0]) from None
+
+    def _codes_of(self, patients: Labels) -> NDArray[np.int64]:
+        """``codes`` of labels: the slices of one column share their values, which are looked up once."""
+        if self._seen is None or self._seen[0] is not patients.values:
+            places = [self._code.get(str(name), -1) for name in patients.values]
+            self._seen = (patients.values, np.array([*places, -1], dtype=np.int64))
+        found = self._seen[1][patients.codes]
+        if len(found) and found.min() < 0:
+            raise self._stranger(patients[int(found.argmin())])
+        return found
+
+    def _stranger(self, name: Any) -> ValueError:
+        datasets = ", ".join(repr(s.dataset) for s in self._strata)
+        return ValueError(f"patient {name!r} is not among the {len(self.clusters)} patients of {datasets}")
 
     def unknown(self, codes: NDArray[np.int64]) -> int:
         """How many of these clusters are single cases whose patient is not known."""

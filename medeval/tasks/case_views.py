@@ -6,7 +6,7 @@ memory than one cell.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medeval.tasks.columns import statistic_column
-from medeval.types import Key
+from medeval.types import Key, Status
 from medeval.types.views import BlandAltman, CaseGroup, CasePoint, Distribution, View
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from medeval.tasks.summary import CellScorer
 
 GROUP_POINTS, VIEW_POINTS = 500, 2_500  # drawn at most, of one group and of one view
+ROUND_POINTS = 9  # of one round of a curve: what a click on its mean lists
+MOST_SHOWN = 1_000_000  # records of a cell; the rounds of a larger one list none
 LIMIT = 1.96  # standard deviations: 95% of normal differences
+_FAILED = frozenset(str(status) for status in Status if status.failed)
 _VOLUMES = ("voxels_reference", "voxels_prediction")
 
 
@@ -100,11 +103,12 @@ def _score_group(
 
 
 def _volume_groups(scorer: CellScorer) -> tuple[list[CaseGroup], str]:
-    if not all(name in scorer.cell.frame for name in _VOLUMES):
+    if not all(name in scorer.cell for name in _VOLUMES):
         return [], ""
-    sizes, unit = _voxel_sizes(scorer)
-    truth, found = (scorer.column(name).astype(np.float64) * sizes for name in _VOLUMES)
+    truth, found = (scorer.column(name).astype(np.float64) for name in _VOLUMES)
     there = scorer.answered & np.isfinite(truth) & np.isfinite(found) & ((truth > 0) | (found > 0))
+    sizes, unit = _voxel_sizes(scorer, there)
+    truth, found = truth * sizes, found * sizes
     groups = []
     for prompt, members in scorer.by_prompt(scorer.final):
         rows = members[there[members]]
@@ -116,45 +120,70 @@ def _volume_groups(scorer: CellScorer) -> tuple[list[CaseGroup], str]:
     return groups, unit
 
 
-def _voxel_sizes(scorer: CellScorer) -> tuple[NDArray[np.float64], str]:
-    """Of each record the size of a voxel in ml: the metadata ``voxel_ml`` where every case has it, else one voxel."""
-    frame = scorer.cell.frame
-    if scorer.cell.length_unit == "mm" and "voxel_ml" in frame:
-        sizes = np.asarray([_number(value) for value in frame["voxel_ml"]], dtype=np.float64)
-        if (sizes > 0).all():
+def _voxel_sizes(scorer: CellScorer, there: NDArray[np.bool_]) -> tuple[NDArray[np.float64], str]:
+    """Of each record a voxel's volume in ml where all records that are ``there`` have one, else one voxel."""
+    if scorer.cell.length_unit == "mm" and "voxel_ml" in scorer.cell:
+        told = scorer.column("voxel_ml")
+        sizes = np.asarray(
+            told if told.dtype.kind in "fiu" else [_number(value) for value in told], dtype=np.float64
+        )
+        if (sizes[there] > 0).all():
             return sizes, "ml"
-    return np.ones(len(frame)), "voxels"
+    return np.ones(len(there)), "voxels"
 
 
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
 
 
+def round_group(
+    scorer: CellScorer, prompt: str, rows: NDArray[np.int64], values: NDArray[np.float64]
+) -> CaseGroup | None:
+    """Some of the records that a mean stands for, evenly by rank of their values; None where there are none."""
+    if not len(rows) or not np.isfinite(values).all():
+        return None
+    return _group(scorer, prompt, rows, values, np.zeros(len(rows)), {}, ROUND_POINTS)
+
+
 def _group(
     scorer: CellScorer, prompt: str, rows: NDArray[np.int64], x: NDArray[np.float64], y: NDArray[np.float64],
-    marks: Mapping[str, float],
+    marks: Mapping[str, float], most: int = GROUP_POINTS,
 ) -> CaseGroup:  # fmt: skip
     """The records in order of x, or evenly by rank some of them; lowest and highest are always there."""
     cell, order = scorer.cell, np.argsort(x, kind="stable")
-    chosen = order[_ranks(len(order), GROUP_POINTS)]
-    names = [
-        scorer.cell.frame[name].to_numpy()
-        for name in ("case", "seed", "structure", "prompt", "round", "sample")
-    ]
-    points = []
-    for at in chosen.tolist():
-        case, seed, structure, asked, number, sample = (column[rows[at]] for column in names)
-        key = Key(_text(structure), _text(asked), int(number), int(sample))
-        points.append(CasePoint(str(case), key, int(seed), float(x[at]), float(y[at])))
+    chosen = order[ranks(len(order), most)]
+    metrics = [metric for metric in scorer.task.bound_metrics if metric.name in cell]
+    scores = [scorer.numbers(metric.name, rows[chosen]) for metric in metrics]
+    points = [
+        CasePoint(case, key, seed, float(x[at]), float(y[at]), tuple(map(_number_or_none, values)), note)
+        for at, (case, key, seed, note), *values in zip(
+            chosen.tolist(), _identities(scorer, rows[chosen]), *scores, strict=True
+        )
+    ]  # fmt: skip
     name = " ".join(filter(None, [cell.model, cell.arm]))
-    return CaseGroup(name, cell.dataset, cell.model, cell.arm, points, len(x), marks, prompt, cell.baseline)
+    told = [f"{metric.name} [{unit}]" if (unit := scorer.unit(metric)) else metric.name for metric in metrics]
+    return CaseGroup(
+        name, cell.dataset, cell.model, cell.arm, points, len(x), marks, prompt, cell.baseline, told
+    )
 
 
-def _text(value: Any) -> str:
-    return "" if value is None or value != value else str(value)
+def _identities(scorer: CellScorer, rows: NDArray[np.int64]) -> Iterator[tuple[str, Key, int, str]]:
+    """Of each record its case, key, seed, and why it failed ("" if it did not)."""
+    columns = scorer.cell.columns
+    texts = [
+        columns.labels(name)[rows].array("") for name in ("case", "structure", "prompt", "status", "error")
+    ]
+    numbers = [columns.array(name)[rows].tolist() for name in ("round", "sample", "seed")]
+    for case, structure, asked, status, error, number, sample, seed in zip(*texts, *numbers, strict=True):
+        note = ": ".join(filter(None, [status, str(error)])) if status in _FAILED else ""
+        yield str(case), Key(str(structure), str(asked), int(number), int(sample)), int(seed), note
 
 
-def _ranks(count: int, most: int) -> NDArray[np.int64]:
+def _number_or_none(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def ranks(count: int, most: int) -> NDArray[np.int64]:
     """At most so many of the ranks 0 to count - 1, evenly, both ends among them."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
@@ -163,7 +192,7 @@ def _thinned(groups: Sequence[CaseGroup]) -> tuple[list[CaseGroup], str]:
     """The groups by prompt with as many points as a view may hold, and what that leaves out, in words."""
     most = max(10, VIEW_POINTS // max(1, len(groups)))
     kept = [
-        replace(group, points=[group.points[rank] for rank in _ranks(len(group.points), most)])
+        replace(group, points=[group.points[rank] for rank in ranks(len(group.points), most)])
         for part in dict.fromkeys(group.part for group in groups)
         for group in groups if group.part == part
     ]  # fmt: skip

@@ -48,6 +48,7 @@ class AutomaticSegmentation(Task):
     methods: ClassVar[tuple[str, ...]] = ("segment_image",)
     needs: ClassVar[tuple[str, ...]] = ("image", "structures")
     columns: ClassVar[Mapping[str, str]] = MASK_COLUMNS
+    score_version: ClassVar[int] = 2  # 2: the column voxel_ml
 
     task: Literal["segmentation"] = "segmentation"
     structures: tuple[str, ...] | None = Field(

@@ -200,6 +200,7 @@ def _series(key: tuple[str, str, str], points: Sequence[Row]) -> Series:
         [row["low"] for row in points] if any(row["low"] is not None for row in points) else (),
         [row["high"] for row in points] if any(row["high"] is not None for row in points) else (),
         points[0]["baseline"],
+        [row.get("records_shown") for row in points],
     )
 
 

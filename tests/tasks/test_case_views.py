@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from medeval.statistics import Resamples, clusters
-from medeval.tasks.case_views import GROUP_POINTS, VIEW_POINTS
+from medeval.tasks.case_views import GROUP_POINTS, ROUND_POINTS, VIEW_POINTS
 from medeval.tasks.segmentation import AutomaticSegmentation
 from medeval.tasks.summary import CellEvidence, Evidence, summarize
-from medeval.types.views import BlandAltman, Distribution, Forest, Matrix
+from medeval.types.views import BlandAltman, Curve, Distribution, Forest, Matrix
 
 
 def record(number, dice, status="ok", *, structure="liver", prompt="", truth=100, found=100, **more):
@@ -105,6 +105,34 @@ def test_volumes_are_in_ml_where_every_case_says_how_large_a_voxel_is(sizes, uni
     (view,) = views_of(BlandAltman, rows, unit=unit)
     assert view.x_title == f"mean of both [{expected}]"
     assert sorted(point.x for point in view.groups[0].points) == pytest.approx(x)
+
+
+def test_a_failed_record_without_a_voxel_size_leaves_the_others_in_ml():
+    rows = [record(n, 0.5, voxel_ml=0.002) for n in range(3)]
+    rows.append(record(3, 0.0, "model_failed", voxel_ml=None))
+    (view,) = views_of(BlandAltman, rows)
+    assert view.x_title == "mean of both [ml]"
+    assert view.groups[0].n == 3
+
+
+def test_a_point_knows_its_scores_and_why_it_failed():
+    rows = [record(n, 0.5 + n / 10) for n in range(3)] + [record(3, 0.0, "model_failed")]
+    rows[-1]["error"] = "no answer"
+    (view,) = views_of(Distribution, rows)
+    (group,) = view.groups
+    assert list(group.scores) == ["dice"]
+    told = [(p.case_id, tuple(p.scores), p.note) for p in group.points]
+    assert told[:2] == [("c00003", (0.0,), "model_failed: no answer"), ("c00000", (0.5,), "")]
+
+
+def test_rounds_of_a_curve_hold_some_of_their_records_lowest_and_highest_among_them():
+    rows = [record(n, n / 40 + r / 10, prompt="3 clicks", round=r) for n in range(20) for r in (1, 2, 3)]
+    (view,) = views_of(Curve, rows)
+    (line,) = view.series
+    assert [len(group.points) for group in line.records] == [ROUND_POINTS] * 3
+    last = line.records[-1]
+    assert (last.n, {point.key.round for point in last.points}) == (20, {3})
+    assert [last.points[0].case_id, last.points[-1].case_id] == ["c00000", "c00019"]
 
 
 def test_one_record_a_model_is_no_distribution():

@@ -102,6 +102,7 @@ def _series(key: tuple, points: Sequence[Row]) -> Series:
         [row["low"] for row in points] if bounded else (),
         [row["high"] for row in points] if bounded else (),
         points[0]["baseline"],
+        [row.get("records_shown") for row in points],
     )
 
 

@@ -85,7 +85,7 @@ def _cases(
 ) -> Iterator[tuple[int, list[list[int]]]]:
     """(a row number that stands for the case, its structures' sessions), one repetition at a time."""
     sessions = Sessions(scorer, {})
-    sample, seed = scorer.cell.frame["sample"].to_numpy(), scorer.cell.frame["seed"].to_numpy()
+    sample, seed = (scorer.cell.columns.array(name) for name in ("sample", "seed"))
     cases: dict[tuple, list[list[int]]] = {}
     for group in sessions.groups(members):
         if scorer.covered(group[0]) and (absent_too or not sessions.absent(group)):

@@ -36,7 +36,7 @@ def repetition_scores(scorer: CellScorer) -> list[dict[str, Any]]:
 def by_structure(scorer: CellScorer, members: NDArray[np.int64]) -> dict[tuple, list[int]]:
     """(seed, case, structure) -> row numbers of its repetitions."""
     found: dict[tuple, list[int]] = {}
-    identity = [scorer.cell.frame[name].to_numpy() for name in _IDENTITY]
+    identity = [scorer.cell.columns.array(name) for name in _IDENTITY]
     for member in members:
         found.setdefault(tuple(column[member] for column in identity), []).append(int(member))
     return found

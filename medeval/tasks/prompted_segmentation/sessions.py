@@ -51,7 +51,7 @@ class Sessions:
     def groups(self, members: NDArray[np.int64]) -> list[list[int]]:
         """Row numbers of each session (one structure of one case, one sample, one seed), by round."""
         found: dict[tuple, list[int]] = {}
-        identity = [self.scorer.cell.frame[name].to_numpy() for name in _IDENTITY]
+        identity = [self.scorer.cell.columns.array(name) for name in _IDENTITY]
         for member in members:
             found.setdefault(tuple(column[member] for column in identity), []).append(int(member))
         rounds = self.scorer.column("round")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 
 from medeval.interaction import PromptSetting, tight_box
 from medeval.interaction.openings import Scene
-from medeval.tasks.context import Context
+from medeval.tasks.context import MISSING, Context
 from medeval.tasks.masks import grid_of
 from medeval.tasks.prompted_segmentation.asking import Asked
-from medeval.tasks.prompted_segmentation.frames import framed, unframed
+from medeval.tasks.prompted_segmentation.frames import unframed
 from medeval.tasks.prompted_segmentation.prompting import Asker, Session, capabilities
 from medeval.tasks.prompted_segmentation.users import (
     BeforehandUser,
@@ -34,11 +35,14 @@ MOST_BYTES = 2**31
 
 
 class CaseSessions:
-    """All sessions of one model on one case."""
+    """All sessions of one model on one case, and the next case's encoding beside them where the model allows that."""
 
     def __init__(self, task: PromptedSegmentation, model: Any, case: Case, context: Context) -> None:
         self._task, self._model, self._case, self._context = task, model, case, context
-        self._seen = framed(case, task.frame) if task.frame else case
+        self._ahead = bool(getattr(model, "encodes_ahead", False))
+        begun: Any = context.begun(case, "encode") if self._ahead else MISSING
+        self._seen: Case = task.seen(case, context.arm) if begun is MISSING else begun[0]
+        self._encoded: Any = MISSING if begun is MISSING else begun[1]
         self._reference = self._seen.reference["structures"]
         self._takes = capabilities(model)
         grid = grid_of(self._seen)
@@ -52,17 +56,33 @@ class CaseSessions:
         task, case = self._task, self._case
         yield from task.undefined(case, self._context)
         owed = task.wanted(case.reference["structures"].present())
-        present = [name for name in owed if name in self._reference.present()]
+        present, absent = task.asked(case, self._seen, self._context)
         for key in task.keys(case.id, (name for name in owed if name not in present)):
             yield Failure(case.id, key, Status.UNDEFINED, f"lost in the frame of {task.frame} pixels")
-        absent = task.absent_of(case, self._context) if task.asked_absent else []
         yield from self._not_covered(present, absent)
+        if not present and not absent:
+            self._begin_next()
+            return
         shape = grid_of(case).shape
-        for event in self._ask_all(present, absent) if present or absent else ():
+        for event in self._ask_all(present, absent):
             if isinstance(event, Output) and task.frame:
                 yield replace(event, value=unframed(event.value, shape))
             else:
                 yield event
+
+    def _encode(self) -> Any:
+        """The image's encoding, by now or before now; then the next image's may begin."""
+        try:
+            if self._encoded is MISSING:
+                image = self._seen.inputs["image"]
+                self._encoded = self._context.call(self._case.id, "encode", self._model.encode, image)
+        finally:
+            self._begin_next()
+        return self._encoded
+
+    def _begin_next(self) -> None:
+        if self._ahead:
+            self._context.begin_next(partial(self._task.encoded_ahead, self._model, self._context))
 
     # -- what is not asked --------------------------------------------------------------------------------------
 
@@ -102,8 +122,7 @@ class CaseSessions:
     def _ask_all(self, present: Sequence[str], absent: Sequence[str]) -> Iterator[Output | Failure]:
         sessions = [s for s in self._task.sessions(self._takes) if not self._uncovered(s.longest)]
         try:
-            image = self._seen.inputs["image"]
-            encoded = self._context.call(self._case.id, "encode", self._model.encode, image)
+            encoded = self._encode()
         except InfrastructureFailure:
             raise
         except CaseFailure as error:

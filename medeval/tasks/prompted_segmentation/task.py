@@ -17,10 +17,11 @@ from medeval.interaction.effort import EFFORT_COLUMNS
 from medeval.metrics.base import Value
 from medeval.metrics.masks import MaskPair
 from medeval.tasks.base import Scored, ask_source
-from medeval.tasks.context import Context
+from medeval.tasks.context import MISSING, Context
 from medeval.tasks.masks import MASK_COLUMNS, grid_of, mask_columns
 from medeval.tasks.pictures import mask_picture
 from medeval.tasks.prompted_segmentation.anatomy import ANATOMY_COLUMNS, anatomy, seen
+from medeval.tasks.prompted_segmentation.frames import framed
 from medeval.tasks.prompted_segmentation.options import PromptingOptions
 from medeval.tasks.prompted_segmentation.prompting import PROMPT_COLUMNS, Session, capabilities, gathered
 from medeval.tasks.prompted_segmentation.sessions_run import CaseSessions
@@ -33,7 +34,8 @@ class PromptedSegmentation(InteractionViews, PromptingOptions):
     """Dice (or any mask metric) of a promptable model, by prompt and by number of clicks.
 
     The model: ``encode(image: Image) -> encoded`` once an image, ``segment(encoded, prompts: Sequence[Prompt]) ->
-    list[Segmentation]`` for a batch of prompts. Structures that the reference does not hold cannot be prompted: each is
+    list[Segmentation]`` for a batch of prompts. One whose ``encodes_ahead`` is true allows ``encode`` of the next image in
+    another thread while ``segment`` answers on this one (never two at once of either). Structures that the reference does not hold cannot be prompted: each is
     one record ``undefined``, counted beside the score, unless ``absent: scored``. A session whose mask is already right is
     carried on unchanged. What the words of ``prompts`` mean, and which paper means what by "5 clicks": docs/prompts.md;
     effort, seeds, recorded people and the protocols of challenges: docs/interaction.md.
@@ -46,6 +48,7 @@ class PromptedSegmentation(InteractionViews, PromptingOptions):
     columns: ClassVar[Mapping[str, str]] = {
         **MASK_COLUMNS, **PROMPT_COLUMNS, **EFFORT_COLUMNS, **ANATOMY_COLUMNS,
     }  # fmt: skip
+    score_version: ClassVar[int] = 2  # 2: the column voxel_ml
     derived: ClassVar[Mapping[str, Callable[[str], Any]]] = {"anatomy": anatomy, "seen": seen}
     ladder: ClassVar[str] = "clicks"
     transient_steps: ClassVar[bool] = True
@@ -153,6 +156,21 @@ class PromptedSegmentation(InteractionViews, PromptingOptions):
         return 1 + sum(s.longest.rounds * self.samples(s.longest) for s in sessions) * batches
 
     # -- execution ----------------------------------------------------------------------------------------------
+
+    def seen(self, case: Case, arm: str) -> Case:
+        """The case as the model is asked about it: stretched to ``frame``. A function of the case and the arm alone."""
+        return framed(case, self.frame) if self.frame else case
+
+    def asked(self, case: Case, seen: Case, context: Context) -> tuple[Sequence[str], Sequence[str]]:
+        """Structures that are prompted: present also in ``seen``, and absent ones where these are asked for."""
+        kept = seen.reference["structures"].present()
+        present = [name for name in self.wanted(case.reference["structures"].present()) if name in kept]
+        return present, self.absent_of(case, context) if self.asked_absent else []
+
+    def encoded_ahead(self, model: Any, context: Context, case: Case) -> Any:
+        """(the case as it is asked, its image encoded), in another thread; ``MISSING`` where nothing will be asked."""
+        seen = self.seen(case, context.arm)
+        return (seen, model.encode(seen.inputs["image"])) if any(self.asked(case, seen, context)) else MISSING
 
     def predict(self, model: Any, cases: Iterable[Case], context: Context) -> Iterator[Output | Failure]:
         """Encode each image once, then run every session on all its structures together."""

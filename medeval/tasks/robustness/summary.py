@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medeval.metrics.base import Metric
-from medeval.statistics import Estimate, Resamples, clusters
+from medeval.statistics import Estimate, Resamples
 from medeval.statistics.draws import Draws
 from medeval.statistics.intervals import NO_INTERVAL, interval
 from medeval.tasks.columns import statistic_column
@@ -106,8 +106,7 @@ class _Ladder:
 
     def add(self, arm: str, scorer: CellScorer) -> None:
         """One cell's sums, for the metrics that are means."""
-        frame = scorer.cell.frame
-        codes = self.resamples.codes(clusters(frame["patient"].tolist(), frame["case"].tolist()))
+        codes = self.resamples.codes(scorer.clusters)
         for metric in self.task.bound_metrics:
             if not metric.linear:
                 continue
