@@ -11,13 +11,15 @@ from medeval.engine import merge as _merge
 from medeval.engine import run as _run
 from medeval.engine.catalogue import listing
 from medeval.engine.describe import describe
+from medeval.engine.devices import parse_devices
 from medeval.engine.evaluate import evaluation_suite
-from medeval.engine.finish import failures, tables
+from medeval.engine.finish import failures, report_again, tables
 from medeval.engine.manifest import package_version
 from medeval.engine.plan import Plan, Shard
 from medeval.engine.progress import Progress
 from medeval.engine.published import published_tables
 from medeval.engine.run import RunOptions
+from medeval.engine.sharing import ShareOptions, share
 from medeval.engine.starters import starter
 from medeval.engine.tools import convert_weights
 from medeval.engine.training import train
@@ -25,8 +27,29 @@ from medeval.runs import Run
 from medeval.suite import Suite
 
 __all__ = [
-    "Plan", "Run", "RunOptions", "Shard", "Suite", "convert_weights", "describe", "endpoint_missed", "evaluate", "evaluation_folder", "failures", "listing", "load_suite", "merge",
-    "package_version", "published_tables", "run", "score", "starter", "tables",
+    "Plan",
+    "Run",
+    "RunOptions",
+    "Shard",
+    "ShareOptions",
+    "Suite",
+    "convert_weights",
+    "describe",
+    "endpoint_missed",
+    "evaluate",
+    "evaluation_folder",
+    "failures",
+    "listing",
+    "load_suite",
+    "merge",
+    "package_version",
+    "parse_devices",
+    "published_tables",
+    "report",
+    "run",
+    "score",
+    "starter",
+    "tables",
     "train",
 ]  # fmt: skip
 
@@ -52,11 +75,11 @@ def run(
 ) -> Run:
     """Execute a suite, or continue or grow the run that is in ``out``.
 
-    out: the run folder; default ``runs/<suite name>``. overrides: as ``--set``, for example ``["seed=1"]``.
+    out: the run folder, or a URL that fsspec reaches (``s3://bucket/run``); default ``runs/<suite name>``. overrides: as ``--set``, for example ``["seed=1"]``.
     Raises ``SuiteError``, ``DatasetError``, ``PluginError`` or ``RunError``; a case's failure is a record, no exception.
     """
     loaded = load_suite(suite, overrides)
-    return _run.run(loaded, Path(out) if out is not None else Path("runs") / loaded.name, options, progress)
+    return _run.run(loaded, out if out is not None else Path("runs") / loaded.name, options, progress)
 
 
 def score(run: Run | Path | str, metrics: Sequence[str] = (), *, progress: Progress | None = None) -> Run:
@@ -64,9 +87,26 @@ def score(run: Run | Path | str, metrics: Sequence[str] = (), *, progress: Progr
     return _run.score(run if isinstance(run, Run) else Run.open(run), tuple(metrics), progress)
 
 
+def report(
+    run: Run | Path | str, out: Path | str | None = None, share_with: ShareOptions | None = None
+) -> tuple[Path, Mapping[str, int]]:
+    """Write a finished run's report again, or with ``share_with`` one that may be sent outside.
+
+    out: default ``report.html`` in the run folder, ``shared.html`` or ``shared.json`` for a shared one. Returns the file,
+    and what was withheld from it: rule -> how often. Raises ``RunError``, ``DatasetError``.
+    """
+    opened = (run if isinstance(run, Run) else Run.open(run)).fetch()
+    if share_with is None:
+        target = Path(out) if out is not None else opened.beside("report.html")
+        report_again(opened, target)
+        return target, {}
+    target = Path(out) if out is not None else opened.beside(f"shared.{share_with.format}")
+    return target, share(opened, target, share_with)
+
+
 def merge(out: Path | str, shards: Sequence[Path | str]) -> Run:
     """One run from the shards of it. Raises ``RunError`` when they are not shards of the same run."""
-    return _merge.merge(Path(out), [Path(shard) for shard in shards])
+    return _merge.merge(out, shards)
 
 
 def evaluate(

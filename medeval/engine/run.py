@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,46 +12,27 @@ from medeval.engine.artifacts import prepared
 from medeval.engine.chats import FOLDER as CHATS
 from medeval.engine.chats import Chats, RunStopped
 from medeval.engine.describe import warnings
+from medeval.engine.devices import assigned, check_devices, disagreements
 from medeval.engine.export import export_predictions
 from medeval.engine.finish import finish
 from medeval.engine.manifest import make_manifest
+from medeval.engine.options import RunOptions
 from medeval.engine.plan import Misfit, Plan, PlannedCell, Shard
-from medeval.engine.processes import ModelNotBuilt, ProcessPool, built, in_child
+from medeval.engine.processes import ProcessPool
 from medeval.engine.progress import Progress, Silent
 from medeval.engine.reading import Job
 from medeval.engine.recorder import UnitResult, blame_task
 from medeval.engine.resume import drop_superseded, pending
+from medeval.engine.serving import ModelNotBuilt, built
+from medeval.engine.shifts import Pool
 from medeval.engine.worker import OnResult, Settings, Worker
 from medeval.metrics.registry import get_metric
-from medeval.runs.files import locked, sweep
 from medeval.runs.folder import RunFolder
+from medeval.runs.place import opened
 from medeval.runs.run import Run
 from medeval.suite import Suite
 from medeval.tasks.context import STOPS
 from medeval.types import MetricError, RunError, UserError
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run is executed; none of it changes its numbers.
-
-    workers: processes that predict; 1 = this process. shard: which part of the units. retry_errors: do units again whose
-    failure was nobody's model's. fail_fast: stop at the first failure. report: write report.html at the end. score: False
-    asks the models alone and keeps what they said, for ``score`` to measure later.
-    """
-
-    workers: int = 1
-    shard: Shard = field(default_factory=Shard)
-    retry_errors: bool = False
-    fail_fast: bool = False
-    keep_predictions: bool = True
-    save_predictions: bool = False
-    report: bool = True
-    score: bool = True
-
-    def __post_init__(self) -> None:
-        if not self.score and not self.keep_predictions:
-            raise UserError("--no-score with --no-keep-predictions would leave nothing; drop one of them")
 
 
 class FailFast(UserError):
@@ -69,23 +48,34 @@ class _NotPrepared(Exception):
 def run(
     suite: Suite, out: Path | str, options: RunOptions | None = None, progress: Progress | None = None
 ) -> Run:
-    """Execute a suite into the folder ``out``, or continue or grow the run that is there.
+    """Execute a suite into the folder or URL ``out``, or continue or grow the run that is there.
 
     Raises ``SuiteError``, ``DatasetError`` or ``RunError`` before any work for what can be known then; ``RunError`` after
     all other cells for a model that cannot be built, or at once for a full disk; ``KeyboardInterrupt`` when stopped.
     """
     options = options or RunOptions()
-    folder = RunFolder(Path(out))
-    folder.create()
-    with locked(folder.path):
-        sweep(folder.path)
+    progress = progress or Silent()
+    _check(options)
+    with (
+        assigned(next(iter(options.devices), None)),
+        opened(out, (options.shard.number, options.shard.count), progress.note) as folder,
+    ):
         plan = Plan(suite, options.shard)
-        runner = _Runner(plan, folder, options, progress or Silent())
+        runner = _Runner(plan, folder, options, progress)
         runner.run()
         _finish(plan, folder, options)
         runner.tell_broken()
         runner.tell_stopped()
-    return Run.open(folder.path)
+    return Run(folder)
+
+
+def _check(options: RunOptions) -> None:
+    """Raises ``UserError`` for what this machine has not."""
+    check_devices(options.devices)
+    if options.engine == "ray":
+        from medeval.engine.cluster import check_ray
+
+        check_ray()
 
 
 def score(run_: Run, metrics: tuple[str, ...] = (), progress: Progress | None = None) -> Run:
@@ -94,16 +84,15 @@ def score(run_: Run, metrics: tuple[str, ...] = (), progress: Progress | None = 
     metrics: added to every task whose outputs they can measure. Raises ``RunError`` when predictions are not there.
     """
     suite = _with_metrics(run_.suite(), metrics)
-    folder = RunFolder(run_.path)
-    with locked(folder.path):
-        sweep(folder.path)
-        plan = Plan(suite, Shard.parse(run_.shard()))
+    shard, progress = Shard.parse(run_.shard()), progress or Silent()
+    with opened(run_.where, (shard.number, shard.count), progress.note) as folder:
+        plan = Plan(suite, shard)
         plan.trust(run_.manifest["cells"])
-        runner = _Runner(plan, folder, RunOptions(), progress or Silent(), score_only=True)
+        runner = _Runner(plan, folder, RunOptions(), progress, score_only=True)
         runner.run()
         _finish(plan, folder, RunOptions())
         runner.tell_stopped()
-    return Run.open(folder.path)
+    return Run(folder)
 
 
 def _finish(plan: Plan, folder: RunFolder, options: RunOptions) -> None:
@@ -148,6 +137,7 @@ class _Runner:
         self._stopped: RunStopped | None = None
         self._broken: dict[str, ModelNotBuilt] = {}
         self._model: tuple[str, Any] = ("", None)
+        self._pool: Pool | None = None
 
     def run(self) -> None:
         """All that is pending."""
@@ -160,17 +150,24 @@ class _Runner:
         if not self._options.score:
             work = [(n, planned, [job for job in jobs if job.work == "predict"]) for n, planned, jobs in work]
         self._chats.check(
-            (planned, any(job.work == "predict" for job in jobs)) for _, planned, jobs in work if jobs
+            ((planned, any(job.work == "predict" for job in jobs)) for _, planned, jobs in work if jobs),
+            scores=self._options.score,
         )
         for dataset, data in self._plan.datasets.items():
             self._folder.write_cases(dataset, list(data.index), self._plan.fingerprints[dataset])
         self._folder.write_manifest(make_manifest(self._plan, self._folder.manifest()))
         declare(self._folder.path)
         if not self._score_only:
-            for line in warnings(self._plan):
+            told = disagreements(self._plan.suite, self._options.devices)
+            for line in [*self._plan.answers.lines(), *warnings(self._plan), *told]:
                 self._progress.note(line)
         order = list(self._plan.classes)
         try:
+            if any(
+                self._apart(planned) and any(job.work == "predict" for job in jobs)
+                for _, planned, jobs in work
+            ):
+                self._others()  # a cluster that cannot be reached is told before work starts
             for number, planned, jobs in sorted(
                 work, key=lambda item: (order.index(item[1].cell.model), item[0])
             ):
@@ -179,7 +176,8 @@ class _Runner:
             self._stopped = stopped
             self._folder.log("stopped", reason=str(stopped))
         finally:
-            self._pool.close()
+            if self._pool is not None:
+                self._pool.leave()
             self._chats.close()
 
     def _check_kept(self, work: list[tuple[int, PlannedCell, list[Job]]]) -> None:
@@ -199,13 +197,14 @@ class _Runner:
         """Raises ``RunStopped`` where a budget or a server ended the run: what was finished is summed up by then."""
         if self._stopped is not None:
             units = [unit for planned in self._plan.cells for unit in planned.units]
-            done = sum(self._folder.part("records", unit).exists() for unit in units)
+            done = sum(self._folder.units.has("records", unit) for unit in units)
             raise RunStopped(
-                f"stopped: {self._stopped}. {done} of {len(units)} units are done and kept in {self._folder.path}; the same "
+                f"stopped: {self._stopped}. {done} of {len(units)} units are done and kept in {self._folder.where}; the same "
                 "command goes on from there, and pays for no reply twice"
             )
 
     def _run_cell(self, number: int, planned: PlannedCell, jobs: list[Job]) -> None:
+        self._chats.catch_up()
         with self._progress.cell(
             planned.label, len(planned.units), len(planned.units) - len(jobs)
         ) as advance:
@@ -227,15 +226,13 @@ class _Runner:
         if name in self._broken:
             self._leave_out(planned)
             return
-        timeout = self._plan.suite.model_specs[name].timeout
-        open_task = inspect.isasyncgenfunction(planned.cell.task.predict)
-        apart = in_child(self._options.workers, timeout) and not open_task
+        apart = self._apart(planned)
         try:
             model = self._built(name) if not apart or planned.cell.task.prepares_from() else None
             worker = self._worker(planned, model)
             worker.artifact = self._prepared(worker, jobs, on_result)
             if apart:
-                self._pool.run(number, worker.artifact, timeout, jobs, on_result)
+                self._share_out(number, worker, jobs, on_result)
             else:
                 worker.run(jobs, on_result)
         except _NotPrepared:
@@ -250,9 +247,47 @@ class _Runner:
         reason = str(self._broken[cell.model])
         self._plan.misfits.append(Misfit(cell.task.label, cell.dataset, cell.model, reason))
 
-    @cached_property
-    def _pool(self) -> ProcessPool:
-        return ProcessPool(self._plan, self._folder, self._settings, self._options.workers)
+    def _apart(self, planned: PlannedCell) -> bool:
+        """Whether other processes ask the model: several, or one that can be killed, or a cluster's.
+
+        Not for dialogues: many are open at once on one event loop, they wait for servers and not for processors, and one
+        limiter and one budget hold for all of them.
+        """
+        if inspect.isasyncgenfunction(planned.cell.task.predict):
+            return False
+        timeout = self._plan.suite.model_specs[planned.cell.model].timeout
+        return self._options.engine == "ray" or self._options.processes > 1 or timeout is not None
+
+    def _share_out(self, number: int, worker: Worker, jobs: list[Job], on_result: OnResult) -> None:
+        """Have the jobs done by other processes.
+
+        Judges that are chat models are asked from here when the cluster has answered: their cache, log and budget are here.
+        """
+        timeout = self._plan.suite.model_specs[worker.planned.cell.model].timeout
+        judged = inspect.iscoroutinefunction(worker.task.score) and self._options.score
+        if self._options.engine == "local" or not judged:
+            self._others().run(number, worker.artifact, timeout, jobs, on_result)
+            return
+        answered: list[Job] = []
+        self._others().run(
+            number, worker.artifact, timeout, jobs,
+            lambda result: answered.append(Job(result.unit, "score")), measured=False,
+        )  # fmt: skip
+        self._worker(worker.planned).run(answered, on_result)
+
+    def _others(self) -> Pool:
+        """The other processes, made at their first use."""
+        if self._pool is None:
+            self._pool = self._made_pool()
+        return self._pool
+
+    def _made_pool(self) -> Pool:
+        options = self._options
+        if options.engine == "ray":
+            from medeval.engine.cluster import RayPool
+
+            return RayPool(self._plan, self._folder, self._settings, options, self._progress.note)
+        return ProcessPool(self._plan, self._folder, self._settings, options.processes, options.devices)
 
     def _worker(self, planned: PlannedCell, model: Any = None) -> Worker:
         return Worker(self._plan, planned, self._folder, self._settings, model, chats=self._chats)
@@ -273,7 +308,8 @@ class _Runner:
     def _built(self, name: str) -> Any:
         """The model, built once for all its cells in a row; what the one before it held is freed first."""
         if self._model[0] != name:
-            self._pool.close()
+            if self._pool is not None:
+                self._pool.close()
             self._model = ("", None)
             self._model = (name, built(self._plan, name, self._chats))
         return self._model[1]
@@ -285,5 +321,6 @@ class _Runner:
             seed=unit.seed, cases=list(unit.case_ids), records=result.records, failed=dict(result.failed),
             errors=list(result.errors), seconds=round(result.seconds, 4),
         )  # fmt: skip
+        self._folder.finished(unit)
         if result.failed and self._options.fail_fast:
             raise FailFast(f"stopped at the first failure, as --fail-fast asks: {result.errors[0]}")

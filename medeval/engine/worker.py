@@ -1,8 +1,8 @@
 """A worker owns one model on one device and runs units of one cell: read, predict and score overlap.
 
-Reading runs some cases ahead in threads; predicting stays in the calling thread (CUDA and Ctrl-C want that); scoring and
-packing run in a thread pool (the metric kernels release the interpreter lock); parts are written by one thread more.
-A thread, a child process or a cluster's actor are this same class.
+Reading runs some cases ahead in threads; predicting stays in the calling thread (CUDA and Ctrl-C want that), but for what is
+begun of the next case where its model allows that (``early``); scoring and packing run in a thread pool (the metric kernels
+release the interpreter lock); parts are written by one thread more. A thread, a child process or a cluster's actor are this same class.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from medeval.engine.chats import FOLDER as CHATS
 from medeval.engine.chats import Chats, RunStopped
+from medeval.engine.early import Early
 from medeval.engine.plan import Plan, PlannedCell
 from medeval.engine.reading import Ahead, Job, inputs_only
 from medeval.engine.recorder import UnitRecorder, UnitResult, blame_task
@@ -29,7 +30,6 @@ from medeval.engine.rows import replayed
 from medeval.runs.codecs import decode
 from medeval.runs.folder import RunFolder, UnitName
 from medeval.runs.journal import FileJournal
-from medeval.runs.parts import read_part
 from medeval.tasks.context import STOPS, Context
 from medeval.types import (
     Case,
@@ -104,6 +104,7 @@ class Worker:
             self.readers = stack.enter_context(ThreadPoolExecutor(self.settings.read_ahead, "read"))
             self.scorers = stack.enter_context(ThreadPoolExecutor(self.settings.score_threads, "score"))
             self.writer = stack.enter_context(ThreadPoolExecutor(1, "write"))
+            self.beside = stack.enter_context(ThreadPoolExecutor(1, "beside"))
             try:
                 subject = self._subject()
             except STOPS:
@@ -144,12 +145,12 @@ class Worker:
             model = self.chats.model(self.planned.cell.model, self.planned.cell.seed)
         return self.task.load(model, self.planned.cell.arm, self.artifact, self.context(None))
 
-    def context(self, journal: FileJournal | None) -> Context:
-        """The surroundings of a unit with this journal."""
+    def context(self, journal: FileJournal | None, early: Early | None = None) -> Context:
+        """The surroundings of a unit with this journal. early: begins the next case's work."""
         cell = self.planned.cell
         return Context(
             cell.seed, cell.arm, journal, self._inputs, self.dataset.structures,
-            lambda block, role: self.chats.open(block, role, cell.seed), self.chats.dialogue,
+            lambda block, role: self.chats.open(block, role, cell.seed), self.chats.dialogue, early,
         )  # fmt: skip
 
     @cached_property
@@ -158,7 +159,11 @@ class Worker:
 
     def journal(self, job: Job) -> FileJournal:
         """The unit's finished steps; those of another model, protocol or case content are in another file."""
-        made_under = [self.planned.predict_hash, *self.plan.case_fingerprints(job.unit).values()]
+        made_under = [
+            self.planned.predict_hash,
+            *self.plan.case_fingerprints(job.unit).values(),
+            *self.plan.answers.of(job.unit).values(),
+        ]
         return FileJournal(self.folder.journal(job.unit, made_under))
 
     def recorder(self, job: Job, context: Context, on_event: OnEvent | None = None) -> UnitRecorder:
@@ -166,7 +171,7 @@ class Worker:
         recorder = UnitRecorder(
             self.planned, job.unit, self.folder, context, self.scorers, self._slots,
             self.plan.case_fingerprints(job.unit), job.work, self.settings.keep_predictions,
-            chats=self.chats, measured=self.settings.score,
+            chats=self.chats, measured=self.settings.score, answers=self.plan.answers.of(job.unit),
         )  # fmt: skip
         if on_event is not None:
             recorder.on_wait = lambda waits: on_event("paused" if waits else "resumed", job.unit)
@@ -208,11 +213,13 @@ class Worker:
         self, subject: Any, jobs: Iterable[Job], on_result: OnResult, on_event: OnEvent
     ) -> None:
         closing: deque[Future[None]] = deque()
-        for job, cases in Ahead(jobs, self.readers, self.read, self.settings.read_ahead, self.more):
+        ahead = Ahead(jobs, self.readers, self.read, self.settings.read_ahead, self.more)
+        early = Early(self.beside, ahead.upcoming)
+        for job, cases in ahead:
             if self.stopped is not None:
                 break
             journal = self.journal(job)
-            context = self.context(journal)
+            context = self.context(journal, None if job.alone else early)
             recorder = self.recorder(job, context, on_event)
             on_event("started", job.unit)
             self._predict(subject, job, recorder, self._admitted(recorder, cases))
@@ -256,7 +263,7 @@ class Worker:
     def kept(self, job: Job, cases: Iterable[Case]) -> Iterator[Output | Failure]:
         """The kept events of the cases that can be read."""
         readable = {case.id for case in cases}
-        rows = read_part(self.folder.part("predictions", job.unit)).to_pylist()
+        rows = self.folder.units.rows("predictions", job.unit)
         yield from replayed([row for row in rows if row["case"] in readable], decode)
 
     def tell(self, recorder: UnitRecorder, job: Job, error: Exception) -> None:
