@@ -1,6 +1,5 @@
 """Examples that are made when their turn comes: the same ones, flat memory, made ahead, failures in their place."""
 
-import gc
 import threading
 import weakref
 
@@ -67,7 +66,6 @@ def test_no_more_are_held_than_memory_and_the_next_ones(memory, ahead):
     most = 0
     for number in range(40):
         example = lazy[number]
-        gc.collect()
         most = max(most, len(make.alive))
         del example
     assert most <= memory // 10 + ahead + 1

@@ -10,16 +10,22 @@ from medeval.metrics import kernels
 COMPILED = kernels.path() == "c"
 
 
+@pytest.fixture(autouse=True)
+def path_put_back():
+    """A test that chooses a path chooses it for itself alone."""
+    before = kernels.path()
+    yield
+    kernels.use(before)
+
+
 @pytest.fixture(params=["c", "python"])
 def kernel_path(request):
     """The test runs once by each path of the kernels."""
-    before = kernels.path()
     try:
         kernels.use(request.param)
     except ImportError:
         pytest.skip("the C extension is not built")
-    yield request.param
-    kernels.use(before)
+    return request.param
 
 
 @pytest.fixture

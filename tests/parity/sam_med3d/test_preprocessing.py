@@ -126,7 +126,12 @@ def turned_file(label, axes, flips):
 
 @pytest.mark.skipif(not AMOS.is_file(), reason="../shared/data/amos_toy is not there")
 @pytest.mark.parametrize(
-    ("axes", "flips"), [((0, 1, 2), (1, 1, 1)), ((2, 0, 1), (-1, 1, -1)), ((1, 2, 0), (1, -1, -1))]
+    ("axes", "flips"),
+    [
+        pytest.param((0, 1, 2), (1, 1, 1), marks=pytest.mark.slow),
+        ((2, 0, 1), (-1, 1, -1)),
+        pytest.param((1, 2, 0), (1, -1, -1), marks=pytest.mark.slow),
+    ],
 )
 def test_a_label_map_comes_back_from_the_network_s_grid(axes, flips):
     array, affine = turned_file(nibabel.load(AMOS), axes, flips)
