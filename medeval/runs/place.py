@@ -72,6 +72,7 @@ def opened(
     with locked(folder.path):
         sweep(folder.path)
         yield folder
+        sweep(folder.path)  # a worker that was killed leaves what it was writing
 
 
 def open_folder(where: Path | str) -> RunFolder:

@@ -43,7 +43,7 @@ def test_a_worker_that_dies_of_the_next_image_costs_that_image_alone(small):
     assert run(small, "run", "--workers", "2", AHEAD="1").returncode != 0
     from medeval.runs.run import Run
 
-    records = Run(small.folder / "run").records()
+    records = Run.open(small.folder / "run").records()
     assert set(records.query("case == 'p0-c03'")["status"]) == {"infrastructure"}
     assert "twice" in records.query("case == 'p0-c03'")["error"].iloc[0]
     assert set(records.query("case != 'p0-c03'")["status"]) <= {"ok", "carried", "undefined"}
