@@ -6,6 +6,12 @@ import pytest
 from first_party import World
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted bug that writes files does not write them into the project."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("working"))
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Options of registered names, in a folder of their own."""
