@@ -12,8 +12,8 @@ import re
 import socket
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from medeval.engine.manifest import package_version
 from medeval.engine.reading import Job
 from medeval.engine.serving import Order, Setup, serve
+from medeval.engine.ticking import every
 from medeval.runs.folder import RunFolder, UnitName
 from medeval.runs.staging import files_of, forget, receive, staged
 from medeval.types import RunError
@@ -203,23 +204,13 @@ class _Channel:
                 archive.extractall(target, filter="data")
         return target
 
-    @contextmanager
-    def telling_steps(self) -> Iterator[None]:
+    def telling_steps(self) -> AbstractContextManager[None]:
         """While inside, finished steps of open units go to the run every few seconds: they outlive this worker."""
-        ended = threading.Event()
+        return every(JOURNAL_EVERY, self._tell_all_steps, "steps")
 
-        def work() -> None:
-            while not ended.wait(JOURNAL_EVERY):
-                for unit in list(self._open.values()):
-                    self._tell_steps(unit)
-
-        thread = threading.Thread(target=work, name="steps", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+    def _tell_all_steps(self) -> None:
+        for unit in list(self._open.values()):
+            self._tell_steps(unit)
 
     def _tell_steps(self, unit: UnitName) -> None:
         files = {

@@ -82,7 +82,7 @@ def _write_report(
     confirmed: dict[str, Any] | None, path: Path,
 ) -> None:  # fmt: skip
     title = f"{plan.suite.name}: evaluation report"
-    repeated = replicate_sections(RunEvidence(Run.open(folder.path))) if _replicated(plan) else []
+    repeated = replicate_sections(RunEvidence(Run(folder))) if _replicated(plan) else []
     sections = [
         *endpoint_sections(confirmed),
         *_sections(plan, summaries, failed, folder.manifest() or {}),

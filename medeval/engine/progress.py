@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from medeval.engine.recorder import UnitResult
+from medeval.engine.ticking import every
 
 Advance = Callable[[UnitResult], None]
 
@@ -80,7 +80,8 @@ class Plain:
             if status := self._status():
                 self.note(f"{label}: {finished}/{total}{status}")
 
-        with _every(3 * self._every, alive):
+        # long dialogues finish no unit for minutes, and must not look stuck
+        with every(3 * self._every, alive, "progress"):
             yield advance
         if finished > done:
             self.note(f"{label}: done in {time.monotonic() - begin:.1f} s{_failures(failed)}{self._status()}")
@@ -143,24 +144,6 @@ class Bars:
                 bar.update(task, advance=1, rate=rate, failed=_failures(failed))
 
             yield advance
-
-
-@contextmanager
-def _every(seconds: float, tell: Callable[[], None]) -> Iterator[None]:
-    """Call ``tell`` every so often from a thread: long dialogues finish no unit for minutes, and must not look stuck."""
-    ended = threading.Event()
-
-    def work() -> None:
-        while not ended.wait(seconds):
-            tell()
-
-    thread = threading.Thread(target=work, name="progress", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _failures(failed: int) -> str:
